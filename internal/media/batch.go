@@ -43,7 +43,8 @@ type Batch struct {
 type Tracks struct {
 	Stream StreamID
 	List   []Track
-	Init   []byte // ftyp and moov, made once
+	Init   []byte           // ftyp and moov, made once
+	Pace   [MaxTracks]Ticks // distance of the last two units of each track, a guess for the next; owned by who makes the fragments
 }
 
 // HeadRoom is the space kept in front of a batch's payload: enough for the
