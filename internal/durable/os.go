@@ -125,7 +125,7 @@ func (f file) control(op string, call func(int) error) error {
 			}
 		}
 	}); cerr != nil {
-		return cerr
+		return &fs.PathError{Op: op, Path: f.Name(), Err: fs.ErrClosed} // the only reason there is
 	}
 	if err != nil {
 		return &fs.PathError{Op: op, Path: f.Name(), Err: err}

@@ -1,0 +1,198 @@
+package durable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// both runs a test on the machine's disk and on the one in memory.
+func both(t *testing.T, test func(t *testing.T, fsys FS)) {
+	t.Run("OS", func(t *testing.T) {
+		r, err := OS{}.Sub(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		test(t, r)
+	})
+	t.Run("Mem", func(t *testing.T) { test(t, NewMem()) })
+}
+
+func TestFilesBehaveAlike(t *testing.T) {
+	both(t, func(t *testing.T, d FS) {
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(MkdirAll(d, "a/b"))
+		must(MkdirAll(d, "a/b"))
+		must(WriteFile(d, "a/b/f", []byte("one")))
+		must(WriteFile(d, "a/b/f", []byte("two!")))
+		b, err := ReadFile(d, "a/b/f", 4)
+		if string(b) != "two!" || err != nil {
+			t.Errorf("read back %q, %v", b, err)
+		}
+		if _, err := ReadFile(d, "a/b/f", 3); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("read above the bound: %v", err)
+		}
+		info, err := d.Stat("a/b/f")
+		must(err)
+		if info.Mode() != 0o600 || info.Size() != 4 {
+			t.Errorf("mode %v, size %d", info.Mode(), info.Size())
+		}
+
+		f, err := d.OpenFile("a/log", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+		must(err)
+		for _, s := range []string{"x", "yy"} {
+			_, err := f.Write([]byte(s))
+			must(err)
+		}
+		must(f.Sync())
+		must(f.Truncate(2))
+		_, err = f.Write([]byte("z"))
+		must(err)
+		must(f.Close())
+		if b, _ := ReadFile(d, "a/log", 10); string(b) != "xyz" {
+			t.Errorf("appended %q", b)
+		}
+		f, err = d.OpenFile("a/holes", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		must(err)
+		_, err = f.WriteAt([]byte("end"), 3)
+		must(err)
+		got := make([]byte, 8)
+		n, err := f.ReadAt(got, 0)
+		if !bytes.Equal(got[:n], []byte("\x00\x00\x00end")) || err != io.EOF {
+			t.Errorf("read %q, %v", got[:n], err)
+		}
+		must(f.Close())
+
+		for _, c := range []struct {
+			name string
+			err  error
+			want error
+		}{
+			{"exclusive", second(d.OpenFile("a/holes", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)), fs.ErrExist},
+			{"absent", second(d.OpenFile("a/none", os.O_RDONLY, 0)), fs.ErrNotExist},
+			{"absent folder", second(d.OpenFile("none/x", os.O_WRONLY|os.O_CREATE, 0o600)), fs.ErrNotExist},
+			{"rename of nothing", d.Rename("a/none", "a/x"), fs.ErrNotExist},
+			{"full folder", d.Remove("a"), unix.ENOTEMPTY},
+			{"folder is there", d.Mkdir("a", 0o700), fs.ErrExist},
+			{"closed", f.Sync(), fs.ErrClosed},
+		} {
+			if !errors.Is(c.err, c.want) {
+				t.Errorf("%s: %v, want %v", c.name, c.err, c.want)
+			}
+		}
+		must(d.Rename("a/holes", "a/b/moved"))
+		list, err := d.ReadDir("a/b")
+		must(err)
+		if len(list) != 2 || list[0].Name() != "f" || list[1].Name() != "moved" {
+			t.Errorf("listed %v", list)
+		}
+		root, err := d.OpenFile(".", os.O_RDONLY, 0)
+		must(err)
+		must(root.Syncfs())
+		must(root.Close())
+		disk, err := d.Disk(".")
+		if err != nil || disk.Total <= 0 || disk.Device == 0 || disk.Kind == "" {
+			t.Errorf("disk %+v, %v", disk, err)
+		}
+		sub, err := d.Sub("a")
+		must(err)
+		must(d.Rename("a", "elsewhere"))
+		must(d.Mkdir("a", 0o700))
+		if _, ok := d.(*Mem); !ok {
+			if _, err := sub.Stat("log"); err != nil {
+				t.Errorf("a pinned folder follows its name: %v", err)
+			}
+			if err := os.Symlink("/etc/passwd", filepath.Join(d.(rooted).r.Name(), "elsewhere", "out")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.OpenFile("out", os.O_RDONLY, 0); err == nil {
+				t.Error("a link led out of a pinned folder")
+			}
+		}
+		must(sub.Close())
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestWriteFile fails each durable step in each way: after a restart there is
+// the old content or the new, whole, and the new one where success was told.
+func TestWriteFile(t *testing.T) {
+	for _, fault := range []Fault{Refused, AppliedThenError, CrashBefore, CrashAfter} {
+		for step := range 8 {
+			t.Run(fmt.Sprint(fault, step), func(t *testing.T) {
+				d := NewMem()
+				if err := WriteFile(d, "f", []byte("old")); err != nil {
+					t.Fatal(err)
+				}
+				d.Inject(Rule{Skip: step, Fault: fault, Err: unix.EIO})
+				err := WriteFile(d, "f", []byte("new"))
+				d.Restart()
+				got, rerr := ReadFile(d, "f", 10)
+				if rerr != nil || string(got) != "old" && string(got) != "new" {
+					t.Errorf("after %v: %q, %v", err, got, rerr)
+				}
+				if err == nil && string(got) != "new" {
+					t.Errorf("success was told, content is %q", got)
+				}
+			})
+		}
+	}
+}
+
+func TestWriteFileOrder(t *testing.T) {
+	d := NewMem()
+	if err := WriteFile(d, "f", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	const want = "create f.tmp\nwrite f.tmp 0+3\nsync f.tmp\nrename f.tmp -> f\nsyncdir .\n"
+	if got := d.Log(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestLock(t *testing.T) {
+	if dir := os.Getenv("VIGIL_TEST_LOCK"); dir != "" {
+		_, err := Lock(dir)
+		fmt.Print(err)
+		os.Exit(0)
+	}
+	dir := t.TempDir()
+	l, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func() string {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLock$")
+		cmd.Env = append(os.Environ(), "VIGIL_TEST_LOCK="+dir)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if got, want := other(), fmt.Sprintf("in use by another process, process %d", os.Getpid()); !strings.HasSuffix(got, want) {
+		t.Errorf("second process: %q, want ... %q", got, want)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if got := other(); got != "<nil>" {
+		t.Errorf("after unlock: %q", got)
+	}
+}
