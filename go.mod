@@ -51,3 +51,5 @@ require (
 	kernel.org/pub/linux/libs/security/libcap/psx v1.2.77 // indirect
 	lukechampine.com/adiantum v1.1.1 // indirect
 )
+
+ignore ./internal/web/ui/node_modules

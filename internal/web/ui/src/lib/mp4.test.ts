@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest'
+import { Splitter } from './mp4'
+
+function box(kind: string, ...body: (Uint8Array | number)[]): Uint8Array {
+  const flat = body.flatMap((b) => (typeof b === 'number' ? [b] : [...b]))
+  const out = new Uint8Array(8 + flat.length)
+  new DataView(out.buffer).setUint32(0, out.length)
+  for (let i = 0; i < 4; i++) out[4 + i] = kind.charCodeAt(i)
+  out.set(flat, 8)
+  return out
+}
+
+function tfdt(ticks: bigint): Uint8Array {
+  const b = new Uint8Array(12)
+  const v = new DataView(b.buffer)
+  v.setUint8(0, 1)
+  v.setBigUint64(4, ticks)
+  return box('tfdt', b)
+}
+
+const at = 1_900_000_000_000
+const bytes = [box('ftyp', 1), box('moov', 2), box('prft', 3), box('moof', box('mfhd', 0), box('traf', box('tfhd', 0), tfdt(BigInt(at) * 90n))), box('mdat', 4, 5), box('moof', box('traf', tfdt(BigInt(at + 250) * 90n))), box('mdat', 6)]
+
+test.each([1, 2, 7, 1000])('pieces come out whole whatever the chunks of %i bytes', (n) => {
+  const all = new Uint8Array(bytes.reduce((s, b) => s + b.length, 0))
+  bytes.reduce((o, b) => (all.set(b, o), o + b.length), 0)
+  const s = new Splitter()
+  const got = []
+  for (let i = 0; i < all.length; i += n) got.push(...s.push(all.slice(i, i + n)))
+  expect(got.map((p) => [p.kind, p.time])).toEqual([['init', 0], ['fragment', at], ['fragment', at + 250]])
+  expect(got.reduce((sum, p) => sum + p.bytes.length, 0)).toBe(all.length)
+})
+
+test('an absurd size is refused', () => {
+  expect(() => new Splitter().push(new Uint8Array([0xff, 0xff, 0xff, 0xff, 0x6d, 0x6f, 0x6f, 0x66]))).toThrow('moof')
+  expect(() => new Splitter().push(new Uint8Array([0, 0, 0, 4, 0x6d, 0x6f, 0x6f, 0x66]))).toThrow('moof')
+})

@@ -1,0 +1,62 @@
+// Splits a stream of bytes into the pieces that a SourceBuffer takes whole: the initialisation segment (ftyp, moov) and fragments
+// (prft, moof, mdat). ISO/IEC 14496-12. What comes from the recorder is trusted to be well formed, but not to be small.
+
+export interface Piece {
+  kind: 'init' | 'fragment'
+  bytes: Uint8Array<ArrayBuffer>
+  /** decode time of the first sample, ms since the epoch; 0 for init */
+  time: number
+}
+
+const ticksPerMs = 90
+const maxPiece = 64 << 20
+
+function boxAt(v: DataView, at: number): { size: number; kind: string } | undefined {
+  if (at + 8 > v.byteLength) return undefined
+  return { size: v.getUint32(at), kind: String.fromCharCode(v.getUint8(at + 4), v.getUint8(at + 5), v.getUint8(at + 6), v.getUint8(at + 7)) }
+}
+
+/** Finds the first box of a kind inside a range, looking into containers on the way. */
+function find(v: DataView, from: number, to: number, path: string[]): number {
+  for (let at = from; at + 8 <= to; ) {
+    const b = boxAt(v, at)
+    if (!b || b.size < 8 || at + b.size > to) return -1
+    if (b.kind === path[0]) return path.length === 1 ? at : find(v, at + 8, at + b.size, path.slice(1))
+    at += b.size
+  }
+  return -1
+}
+
+function decodeTime(v: DataView, moof: number, size: number): number {
+  const at = find(v, moof + 8, moof + size, ['traf', 'tfdt'])
+  return at < 0 ? 0 : Number(v.getBigUint64(at + 12)) / ticksPerMs
+}
+
+export class Splitter {
+  private rest = new Uint8Array(0)
+
+  /** Adds bytes and returns the pieces that are complete now. */
+  push(chunk: Uint8Array): Piece[] {
+    const all = new Uint8Array(this.rest.length + chunk.length)
+    all.set(this.rest)
+    all.set(chunk, this.rest.length)
+    const view = new DataView(all.buffer)
+    const out: Piece[] = []
+    let start = 0
+    let time = 0
+    for (let at = 0; ; ) {
+      const b = boxAt(view, at)
+      if (!b) break
+      if (b.size < 8 || b.size > maxPiece) throw new Error(`box ${b.kind} of ${b.size} bytes`)
+      if (at + b.size > all.length) break
+      if (b.kind === 'moof') time = decodeTime(view, at, b.size)
+      at += b.size
+      if (b.kind === 'moov' || b.kind === 'mdat') {
+        out.push({ kind: b.kind === 'moov' ? 'init' : 'fragment', bytes: all.slice(start, at), time })
+        start = at
+      }
+    }
+    this.rest = all.slice(start)
+    return out
+  }
+}

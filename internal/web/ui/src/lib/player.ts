@@ -1,0 +1,196 @@
+// Plays stored footage and live video of one stream in a <video>, through Media Source Extensions. Decode times of the fragments are
+// wall-clock times, so the instant on the screen is the origin plus currentTime, without a table.
+
+import { Splitter, type Piece } from './mp4'
+
+export type State =
+  | { kind: 'idle' }
+  | { kind: 'loading' }
+  | { kind: 'playing' }
+  | { kind: 'ended' } // no footage after this instant
+  | { kind: 'unsupported'; type: string } // this browser cannot decode it
+  | { kind: 'failed'; error: unknown }
+
+export interface Feed {
+  /** Opens the bytes from an instant on (ms since the epoch), or live when undefined; undefined result: nothing there. */
+  open(from: number | undefined, signal: AbortSignal): Promise<Response | undefined>
+}
+
+const ahead = 20 // seconds fetched ahead of the picture
+const behind = 30 // seconds kept behind it
+const liveDelay = 0.35 // seconds behind the newest picture, live
+const liveSlack = 1.5 // more than this behind: jump
+const gapStep = 0.05
+
+export class Player {
+  private session = new AbortController()
+  private origin = 0
+  private live = false
+  private timer: ReturnType<typeof setInterval>
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly feed: Feed,
+    private readonly report: (s: State) => void,
+  ) {
+    this.timer = setInterval(() => this.tend(), 200)
+  }
+
+  /** The instant on the screen, ms since the epoch; undefined before the first picture. */
+  instant(): number | undefined {
+    return this.origin && this.video.readyState >= 2 ? this.origin + this.video.currentTime * 1000 : undefined
+  }
+
+  isLive(): boolean {
+    return this.live
+  }
+
+  /** Plays from an instant on, or live. */
+  play(from?: number): void {
+    this.session.abort()
+    const session = (this.session = new AbortController())
+    this.live = from === undefined
+    this.origin = 0
+    this.report({ kind: 'loading' })
+    this.run(from, session.signal).catch((error) => {
+      if (!session.signal.aborted) this.report({ kind: 'failed', error })
+    })
+  }
+
+  stop(): void {
+    this.session.abort()
+    this.video.removeAttribute('src')
+    this.video.load()
+    this.report({ kind: 'idle' })
+  }
+
+  close(): void {
+    clearInterval(this.timer)
+    this.stop()
+  }
+
+  private async run(from: number | undefined, signal: AbortSignal): Promise<void> {
+    const source = new MediaSource()
+    const url = URL.createObjectURL(source)
+    const opened = new Promise<void>((ok) => source.addEventListener('sourceopen', () => ok(), { once: true }))
+    this.video.src = url
+    await opened
+    URL.revokeObjectURL(url)
+
+    let buffer: SourceBuffer | undefined
+    let next = from
+    for (let empty = 0; !signal.aborted; ) {
+      const response = await this.feed.open(next, signal)
+      if (!response?.body) {
+        if (buffer && source.readyState === 'open') source.endOfStream()
+        this.report({ kind: 'ended' })
+        return
+      }
+      const type = response.headers.get('Content-Type') ?? ''
+      if (!MediaSource.isTypeSupported(type)) {
+        await response.body.cancel()
+        this.report({ kind: 'unsupported', type })
+        return
+      }
+      if (!buffer) buffer = source.addSourceBuffer(type)
+      else buffer.changeType(type)
+
+      const splitter = new Splitter()
+      const reader = response.body.getReader()
+      let last = 0
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) break
+        for (const piece of splitter.push(value)) {
+          await this.append(buffer, piece, from, signal)
+          if (piece.time) last = piece.time
+        }
+        await this.room(signal)
+      }
+      if (this.live) {
+        empty = last ? 0 : empty + 1
+        await pause(Math.min(500 * 2 ** empty, 10_000), signal) // the recorder ended it: a camera went away, or a restart
+        next = undefined
+      } else if (last) {
+        next = this.origin + end(buffer) * 1000 + 1
+      } else {
+        source.endOfStream()
+        this.report({ kind: 'ended' })
+        return
+      }
+    }
+  }
+
+  private async append(buffer: SourceBuffer, piece: Piece, from: number | undefined, signal: AbortSignal): Promise<void> {
+    if (piece.kind === 'fragment' && !this.origin) {
+      this.origin = piece.time
+      buffer.timestampOffset = -piece.time / 1000
+      if (from !== undefined && from > piece.time) this.video.currentTime = (from - piece.time) / 1000
+    }
+    const keepFrom = this.video.currentTime - behind
+    if (buffer.buffered.length && buffer.buffered.start(0) < keepFrom - behind) {
+      buffer.remove(0, keepFrom)
+      await settled(buffer, signal)
+    }
+    buffer.appendBuffer(piece.bytes)
+    await settled(buffer, signal)
+    if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && this.video.dataset.hold === undefined) {
+      this.video.play().then(
+        () => this.report({ kind: 'playing' }),
+        () => {}, // the browser wants a click first; the controls are there
+      )
+    }
+  }
+
+  /** Waits until the picture has come near enough to what is fetched; not reading holds the sender back. */
+  private async room(signal: AbortSignal): Promise<void> {
+    const b = this.video.buffered
+    while (!this.live && b.length && this.video.buffered.end(this.video.buffered.length - 1) - this.video.currentTime > ahead) {
+      await pause(250, signal)
+    }
+  }
+
+  /** Steps over gaps, and keeps live close to now. */
+  private tend(): void {
+    const { buffered: b, currentTime: at, paused } = this.video
+    if (!b.length || paused || !this.origin) return
+    const newest = b.end(b.length - 1)
+    if (this.live && newest - at > liveSlack) {
+      this.video.currentTime = newest - liveDelay
+      return
+    }
+    for (let i = 0; i < b.length; i++) {
+      if (at < b.start(i)) {
+        if (i === 0 || at >= b.end(i - 1) - gapStep) this.video.currentTime = b.start(i) + 0.001
+        return
+      }
+      if (at < b.end(i) - gapStep) return
+    }
+  }
+}
+
+function end(b: SourceBuffer): number {
+  return b.buffered.length ? b.buffered.end(b.buffered.length - 1) : 0
+}
+
+function settled(b: SourceBuffer, signal: AbortSignal): Promise<void> {
+  return new Promise((ok, fail) => {
+    if (signal.aborted) return fail(signal.reason)
+    const done = () => {
+      b.removeEventListener('updateend', done)
+      b.removeEventListener('error', bad)
+      signal.aborted ? fail(signal.reason) : ok()
+    }
+    const bad = () => fail(new Error('the browser could not take this video'))
+    b.addEventListener('updateend', done)
+    b.addEventListener('error', bad)
+    if (!b.updating) done()
+  })
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((ok, fail) => {
+    const t = setTimeout(ok, ms)
+    signal.addEventListener('abort', () => (clearTimeout(t), fail(signal.reason)), { once: true })
+  })
+}

@@ -1,0 +1,78 @@
+// Instants are ms since the epoch; days are local days of a named zone, which have 23 or 25 hours twice a year.
+
+const formats = new Map<string, Intl.DateTimeFormat>()
+
+function format(locale: string, zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = locale + zone + JSON.stringify(options)
+  let f = formats.get(key)
+  if (!f) formats.set(key, (f = new Intl.DateTimeFormat(locale, { ...options, timeZone: zone })))
+  return f
+}
+
+/** Minutes that the zone is ahead of UTC at an instant. */
+export function offset(ms: number, zone: string): number {
+  const p: Record<string, number> = {}
+  const f = format('en-US', zone, { hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric' })
+  for (const part of f.formatToParts(ms)) p[part.type] = Number(part.value)
+  const local = Date.UTC(p.year!, p.month! - 1, p.day!, p.hour!, p.minute!, p.second!)
+  return Math.round((local - Math.floor(ms / 1000) * 1000) / 60_000)
+}
+
+/** The first instant of a local time "2026-10-25", "2026-10-25T02:30"; a time that the clock skips counts from after the step. */
+export function instantOf(local: string, zone: string): number {
+  const wanted = Date.parse((local.length === 10 ? local + 'T00:00' : local) + 'Z')
+  // The zone's offset a day before and a day after bound what it can be then; the earlier instant that reads as wanted wins.
+  const guesses = [offset(wanted - 86_400_000, zone), offset(wanted + 86_400_000, zone)].map((o) => wanted - o * 60_000)
+  const right = guesses.filter((ms) => ms + offset(ms, zone) * 60_000 === wanted)
+  if (right.length) return Math.min(...right)
+  return Math.max(...guesses)
+}
+
+/** The local day that holds an instant, "2026-10-25". */
+export function dayOf(ms: number, zone: string): string {
+  return new Date(ms + offset(ms, zone) * 60_000).toISOString().slice(0, 10)
+}
+
+/** The local day n days later. */
+export function addDays(day: string, n: number): string {
+  return new Date(Date.parse(day + 'T00:00Z') + n * 86_400_000).toISOString().slice(0, 10)
+}
+
+/** A local day as [first instant, first instant of the next day]. */
+export function dayRange(day: string, zone: string): [number, number] {
+  return [instantOf(day, zone), instantOf(addDays(day, 1), zone)]
+}
+
+/** "14:05:09"; on the night when an hour comes twice the offset is added, so that the two can be told apart. */
+export function clock(ms: number, zone: string, locale: string, seconds = true): string {
+  const text = format(locale, zone, { hourCycle: 'h23', hour: '2-digit', minute: '2-digit', ...(seconds ? { second: '2-digit' } : {}) }).format(ms)
+  return ambiguous(ms, zone) ? `${text} ${zoneName(ms, zone)}` : text
+}
+
+/** Does this local time come twice? */
+export function ambiguous(ms: number, zone: string): boolean {
+  const here = offset(ms, zone)
+  for (const other of [offset(ms - 10_800_000, zone), offset(ms + 10_800_000, zone)]) {
+    if (other === here) continue
+    const twin = ms + (here - other) * 60_000
+    if (offset(twin, zone) === other) return true
+  }
+  return false
+}
+
+/** "UTC+8", "UTC+5:30". */
+export function zoneName(ms: number, zone: string): string {
+  const o = offset(ms, zone)
+  const minutes = Math.abs(o) % 60
+  return `UTC${o < 0 ? '−' : '+'}${Math.floor(Math.abs(o) / 60)}${minutes ? ':' + String(minutes).padStart(2, '0') : ''}`
+}
+
+/** A day for people: "Tue 24 November 2026", 「2026年11月24日 週二」. */
+export function dayName(day: string, locale: string): string {
+  return format(locale, 'UTC', { dateStyle: 'full' }).format(Date.parse(day + 'T12:00Z'))
+}
+
+/** A full time stamp for people. */
+export function stamp(ms: number, zone: string, locale: string): string {
+  return format(locale, zone, { year: 'numeric', month: '2-digit', day: '2-digit' }).format(ms) + ' ' + clock(ms, zone, locale)
+}

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest'
+import { instant, merge, minSpan, pan, ticks, x, zoom, type View } from './timeline'
+import { clock, dayRange, offset } from './time'
+
+const day: View = { from: 0, to: 86_400_000, width: 960 }
+
+test('pixels and instants are inverses, zoom holds the pixel', () => {
+  expect(instant(day, x(day, 12_345_678))).toBeCloseTo(12_345_678, 3)
+  const z = zoom(day, 240, 0.5)
+  expect(instant(z, 240)).toBeCloseTo(instant(day, 240), 3)
+  expect(zoom(day, 0, 1e-9).to - zoom(day, 0, 1e-9).from).toBe(minSpan)
+  expect(pan(day, 96).from).toBe(8_640_000)
+})
+
+test.each([
+  ['2026-03-29', 22],
+  ['2026-10-25', 24],
+  ['2026-10-26', 23],
+])('hours of %s in Berlin are all there and round', (d, inner) => {
+  const zone = 'Europe/Berlin'
+  const [from, to] = dayRange(d, zone)
+  const got = ticks({ from, to, width: 25 * 40 }, 38, (ms) => offset(ms, zone))
+  expect(got[0]!.step).toBe(3_600_000)
+  expect(got.length).toBe(inner + 2) // both midnights
+  for (const t of got) expect(clock(t.at, zone, 'en', false)).toMatch(/^\d\d:00/)
+})
+
+test('ranges nearer than a pixel become one', () => {
+  const r = [{ from: 0, to: 60_000 }, { from: 60_100, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }, { from: 90_000_000, to: 91_000_000 }]
+  expect(merge(day, r)).toEqual([{ from: 0, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }])
+})

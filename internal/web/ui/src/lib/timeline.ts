@@ -1,0 +1,71 @@
+// The geometry of a timeline: which instants lie under which pixels, where ticks go. Pure, so that it is tested without a screen.
+
+export interface View {
+  from: number // ms since the epoch at the left edge
+  to: number // and at the right edge
+  width: number // pixels
+}
+
+export const minSpan = 10_000
+export const maxSpan = 32 * 86_400_000
+
+export function x(v: View, ms: number): number {
+  return ((ms - v.from) / (v.to - v.from)) * v.width
+}
+
+export function instant(v: View, px: number): number {
+  return v.from + (px / v.width) * (v.to - v.from)
+}
+
+/** Zooms about a pixel: factor below 1 shows less time. */
+export function zoom(v: View, px: number, factor: number): View {
+  const span = Math.min(Math.max((v.to - v.from) * factor, minSpan), maxSpan)
+  const at = instant(v, px)
+  const from = at - (px / v.width) * span
+  return { ...v, from, to: from + span }
+}
+
+export function pan(v: View, px: number): View {
+  const d = (px / v.width) * (v.to - v.from)
+  return { ...v, from: v.from + d, to: v.to + d }
+}
+
+const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800].map((s) => s * 1000)
+
+export interface Tick {
+  at: number
+  step: number
+}
+
+/** Ticks at least `apart` pixels from each other, on round local times: offset gives the zone's minutes ahead of UTC. */
+export function ticks(v: View, apart: number, offset: (ms: number) => number): Tick[] {
+  const step = steps.find((s) => (s / (v.to - v.from)) * v.width >= apart) ?? steps[steps.length - 1]!
+  const out: Tick[] = []
+  for (let at = v.from; at <= v.to && out.length < 500; ) {
+    const o = offset(at) * 60_000
+    let next = Math.ceil((at + o) / step) * step - o
+    if (offset(next) * 60_000 !== o) {
+      // A clock step lies between: the round local time after it.
+      const after = offset(next) * 60_000
+      next = Math.ceil((next + Math.min(after - o, 0) + after) / step) * step - after
+      if (next < at) next = at + step
+    }
+    if (next > v.to) break
+    out.push({ at: next, step })
+    at = next + 1
+  }
+  return out
+}
+
+/** Ranges that lie nearer than a pixel are drawn as one. */
+export function merge<T extends { from: number; to: number }>(v: View, ranges: readonly T[]): { from: number; to: number }[] {
+  const px = (v.to - v.from) / v.width
+  const out: { from: number; to: number }[] = []
+  for (const r of ranges) {
+    if (r.to < v.from || r.from > v.to) continue
+    const last = out[out.length - 1]
+    if (last && r.from - last.to < px) last.to = Math.max(last.to, r.to)
+    else out.push({ from: r.from, to: r.to })
+  }
+  return out
+}
