@@ -32,6 +32,7 @@ type Mem struct {
 	size    int64    // capacity in bytes, 0 without bound
 	hung    chan any // closed to let hung operations go on
 	nodeSeq uint64
+	disk    Disk // what Disk says, but for space
 }
 
 var _ FS = (*Mem)(nil)
@@ -63,7 +64,7 @@ var ErrCrashed = errors.New("the disk is gone: machine crashed")
 
 // NewMem returns an empty disk.
 func NewMem() *Mem {
-	m := &Mem{hung: make(chan any)}
+	m := &Mem{hung: make(chan any), disk: Disk{Device: 1, ID: "mem", Kind: "mem", MountPoint: true}}
 	m.root = m.node(true, 0o700)
 	return m
 }
@@ -83,6 +84,14 @@ func (m *Mem) Limit(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.size = bytes
+}
+
+// Pose sets what Disk says, but for the space. A new disk is a mount point of
+// kind "mem" with that ID and device number 1.
+func (m *Mem) Pose(d Disk) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disk = d
 }
 
 // Crash is a power cut: everything fails until Restart.
@@ -377,7 +386,8 @@ func (m *Mem) Disk(name string) (d Disk, err error) {
 		if m.find(name) == nil {
 			return &fs.PathError{Op: "statfs", Path: name, Err: fs.ErrNotExist}
 		}
-		d = Disk{Total: m.size, Device: 1, ID: "mem", Kind: "mem", MountPoint: true}
+		d = m.disk
+		d.Total = m.size
 		if d.Total == 0 {
 			d.Total = 1 << 40
 		}

@@ -1,0 +1,246 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"vigil/internal/durable"
+	"vigil/internal/media"
+)
+
+// The folders of a volume.
+const (
+	labelName  = "LABEL"
+	OpenDir    = "open"       // segments being written, and finished ones without a leaf
+	SegmentDir = "segments"   // segments in the ledger: <UTC day number>/<hour>/<id>.vseg
+	Quarantine = "quarantine" // files that nobody knows
+	KeyDir     = "keys"       // copies of the wrapped keys
+	LedgerDir  = "ledger"     // copies of the ledger
+)
+
+var folders = []string{OpenDir, SegmentDir, Quarantine, KeyDir, LedgerDir}
+
+// Attach looks whether the disk is there and ours, and opens it. It is nil
+// when the volume is attached. The writer calls it by itself; others call it
+// to know before.
+func (v *Volume) Attach() error {
+	v.attaching.Lock()
+	defer v.attaching.Unlock()
+	v.mu.Lock()
+	there := v.root != nil
+	v.mu.Unlock()
+	if there {
+		return nil
+	}
+	root, label, err := v.look()
+	if err == nil {
+		err = probe(root)
+	}
+	var whole durable.File
+	var disk durable.Disk
+	if err == nil {
+		whole, err = root.OpenFile(".", os.O_RDONLY, 0)
+	}
+	if err == nil {
+		disk, err = root.Disk(".")
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		if root != nil {
+			root.Close()
+		}
+		state, cause := Failed, media.DiskFailed
+		switch {
+		case errors.Is(err, ErrMissing):
+			state = Missing
+		case errors.Is(err, ErrForeign):
+			state = Foreign
+		case full(err):
+			cause = media.DiskFull
+		}
+		v.change(state, cause, err)
+		return v.errLocked()
+	}
+	v.root, v.whole, v.label = root, whole, label
+	v.dirs = map[string]bool{}
+	v.status.Disk, v.status.Group = disk, groups(disk)
+	v.change(Online, "", nil)
+	return nil
+}
+
+// groups tells whether one syncfs makes all of the volume durable and costs
+// nobody else's writing: a file system of its own, of a kind whose syncfs is
+// known to flush the disk and to report write errors.
+func groups(d durable.Disk) bool {
+	return d.MountPoint && slices.Contains([]string{"ext4", "xfs", "btrfs", "f2fs", "mem"}, d.Kind)
+}
+
+// look opens the folder if its label is right. An empty folder becomes a
+// volume only if the settings say so.
+//
+//vigil:clause 5.1.1.2
+func (v *Volume) look() (root durable.Root, l Label, err error) {
+	root, err = v.cfg.FS.Sub(v.cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, l, fmt.Errorf("%w: no folder", ErrMissing)
+	}
+	if err != nil {
+		return nil, l, err
+	}
+	defer func() {
+		if err != nil {
+			root.Close()
+			root = nil
+		}
+	}()
+	disk, err := root.Disk(".")
+	if err != nil {
+		return root, l, err
+	}
+	b, err := durable.ReadFile(root, labelName, labelMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v.initialise(root, disk)
+	}
+	if err != nil && !errors.Is(err, durable.ErrTooLarge) {
+		return root, l, err
+	}
+	l, err = ParseLabel(b, v.cfg.Key)
+	switch {
+	case err != nil:
+		return root, l, fmt.Errorf("%w: %w", ErrForeign, err)
+	case l.Set != v.cfg.Set:
+		return root, l, fmt.Errorf("%w: it belongs to set %s", ErrForeign, l.Set)
+	case !v.cfg.Volume.IsZero() && l.Volume != v.cfg.Volume:
+		return root, l, fmt.Errorf("%w: it is volume %s, wanted %s", ErrForeign, l.Volume, v.cfg.Volume)
+	case l.Disk != "" && disk.ID != "" && l.Disk != disk.ID && !v.cfg.Moved:
+		// A copy of the folder: below a mount point whose disk is missing, or
+		// on a new disk. Only a person can tell.
+		return root, l, fmt.Errorf("%w: the folder was moved here from file system %s", ErrForeign, l.Disk)
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(root, dir); err != nil {
+			return root, l, err
+		}
+	}
+	if l.Disk != disk.ID && disk.ID != "" {
+		l.Disk = disk.ID
+		if err := durable.WriteFile(root, labelName, l.Append(nil, v.cfg.Key)); err != nil {
+			return root, l, err
+		}
+	}
+	return root, l, nil
+}
+
+// initialise makes a volume of an empty folder. The label comes last: a crash
+// before it leaves empty folders, which count as empty.
+func (v *Volume) initialise(root durable.Root, disk durable.Disk) (durable.Root, Label, error) {
+	var l Label
+	list, err := root.ReadDir(".")
+	if err != nil {
+		return root, l, err
+	}
+	for _, e := range list {
+		switch name := e.Name(); {
+		case name == "lost+found", name == labelName+".tmp":
+		case e.IsDir() && slices.Contains(folders, name):
+			if inside, err := root.ReadDir(name); err != nil {
+				return root, l, err
+			} else if len(inside) > 0 {
+				return root, l, fmt.Errorf("%w: no label, but %s is not empty", ErrForeign, name)
+			}
+		default:
+			return root, l, fmt.Errorf("%w: no label, but %.60q is there", ErrForeign, name)
+		}
+	}
+	if !v.cfg.New {
+		return root, l, fmt.Errorf("%w: the folder is empty", ErrMissing)
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(root, dir); err != nil {
+			return root, l, err
+		}
+	}
+	l = Label{Volume: v.cfg.Volume, Set: v.cfg.Set, Made: time.Now().UnixNano(), Disk: disk.ID}
+	if l.Volume.IsZero() {
+		l.Volume = media.NewID[volumeTag]()
+	}
+	if err := durable.WriteFile(root, labelName, l.Append(nil, v.cfg.Key)); err != nil {
+		return root, l, err
+	}
+	v.log.Info("made a volume of an empty folder", "id", l.Volume, "disk", disk.ID, "kind", disk.Kind)
+	return root, l, nil
+}
+
+// probe writes and syncs a small file: a disk that takes none is not online.
+func probe(root durable.Root) error {
+	const name = "probe"
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if rerr := root.Remove(name); err == nil {
+		err = rerr
+	}
+	return err
+}
+
+// present measures the disk, and tells whether the folder in the settings is
+// still the one that is open: not after an unmount, a pulled disk or another
+// disk mounted over it.
+func (v *Volume) present(root durable.Root) (durable.Disk, error) {
+	d, err := root.Disk(".")
+	if err != nil {
+		return d, err
+	}
+	named, err := v.cfg.FS.Disk(path.Join(v.cfg.Dir, labelName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, fmt.Errorf("%w: the label is gone", ErrMissing)
+	}
+	if err != nil {
+		return d, err
+	}
+	if named.Device != d.Device {
+		return d, fmt.Errorf("%w: another one is mounted", ErrMissing)
+	}
+	if d.Free < v.cfg.Floor {
+		return d, fmt.Errorf("%w: %d bytes free, floor %d", ErrNoSpace, d.Free, v.cfg.Floor)
+	}
+	return d, nil
+}
+
+// drop gives the disk up, and says why. Called with mu held.
+func (v *Volume) drop(s State, cause media.Cause, err error) {
+	if v.root == nil {
+		return
+	}
+	v.change(s, cause, err)
+	v.detach(v.errLocked())
+}
+
+// detach lets the disk go: what was not durable is lost to it. The open files
+// are closed by the writer, which may sit in one of them. Called with mu held.
+func (v *Volume) detach(why error) {
+	for _, f := range v.files {
+		f.fail(why)
+	}
+	for _, t := range slices.Concat(v.moved, v.tasks) {
+		t.done(why)
+	}
+	v.tombs = append(v.tombs, v.whole, v.root)
+	v.root, v.whole, v.files, v.tasks, v.moved = nil, nil, nil, nil, nil
+	v.status.Disk = durable.Disk{}
+	v.synchronised()
+}

@@ -1,0 +1,66 @@
+package volume
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"vigil/internal/seal"
+)
+
+func testKey(b byte) seal.Key {
+	k, err := seal.KeyFrom(bytes.Repeat([]byte{b}, seal.Size))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+func testLabel() Label {
+	l := Label{Made: 1767225600e9, Disk: "6f1c"}
+	for i := range l.Volume {
+		l.Volume[i], l.Set[i] = byte(i), byte(0xf0+i)
+	}
+	return l
+}
+
+func TestLabel(t *testing.T) {
+	l, key := testLabel(), testKey(1)
+	b := l.Append(nil, key)
+	const head = "vigilvol\x01\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\xf0\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xf8\xf9\xfa\xfb\xfc\xfd\xfe\xff"
+	if string(b[:labelHead]) != head || len(b) != labelHead+seal.Overhead+9+4 {
+		t.Errorf("label is %q", b)
+	}
+	if got, err := ParseLabel(b, key); err != nil || got != l {
+		t.Errorf("read back %+v, %v", got, err)
+	}
+	if _, err := ParseLabel(b, testKey(2)); !errors.Is(err, errSealed) {
+		t.Errorf("another machine's key: %v", err)
+	}
+	for i := range b {
+		bad := bytes.Clone(b)
+		bad[i] ^= 1
+		if got, err := ParseLabel(bad, key); err == nil {
+			t.Errorf("byte %d changed: %+v", i, got)
+		}
+		if _, err := ParseLabel(b[:i], key); err == nil {
+			t.Errorf("cut at %d: no error", i)
+		}
+	}
+}
+
+func FuzzLabel(f *testing.F) {
+	key := testKey(1)
+	f.Add(testLabel().Append(nil, key))
+	f.Add([]byte(labelMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := ParseLabel(b, key)
+		if err != nil {
+			return
+		}
+		again, err := ParseLabel(l.Append(nil, key), key)
+		if err != nil || again != l {
+			t.Errorf("parse, append, parse: %+v, %v, want %+v", again, err, l)
+		}
+	})
+}
