@@ -1,0 +1,116 @@
+// Package document keeps one value as a sealed JSON file: settings, accounts,
+// sessions. It knows nothing of what is inside.
+//
+// The file, numbers big endian:
+//
+//	 0  8  magic "VIGILDOC"
+//	 8  1  version of this frame, 1
+//	 9  2  version of the content
+//	11  n  JSON, sealed: 12 nonce, ciphertext, 16 tag; the associated data is
+//	       the 11 bytes before it and the kind of the document
+package document
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"vigil/internal/durable"
+	"vigil/internal/seal"
+)
+
+const (
+	magic    = "VIGILDOC"
+	frame    = 1
+	headSize = 11
+
+	// MaxSize bounds a file in bytes.
+	MaxSize = 16 << 20
+)
+
+// What a caller may decide upon; a missing file is fs.ErrNotExist.
+var (
+	ErrNewer   = errors.New("written by a newer Vigil")
+	ErrDamaged = errors.New("damaged, or sealed by another machine")
+)
+
+// A File is a place for one value. Kind is bound to the content: one kind's
+// file does not open as another's. Not safe for many callers.
+type File struct {
+	FS      durable.FS
+	Name    string
+	Key     seal.Key
+	Kind    string // "settings"
+	Version uint16 // of the content, as this program writes it; older ones are read
+}
+
+func (f File) aad(head []byte) []byte { return append(bytes.Clone(head), f.Kind...) }
+
+// Load reads the value and returns the version it was written with. Unknown
+// fields are refused: they would be lost with the next Save.
+func (f File) Load(into any) (version uint16, err error) {
+	b, err := durable.ReadFile(f.FS, f.Name, MaxSize)
+	if err != nil {
+		return 0, fmt.Errorf("load %s: %w", f.Kind, err)
+	}
+	version, err = f.parse(b, into)
+	if err != nil {
+		return 0, fmt.Errorf("load %s from %s: %w", f.Kind, f.Name, err)
+	}
+	return version, nil
+}
+
+func (f File) parse(b []byte, into any) (uint16, error) {
+	if len(b) < headSize+seal.Overhead || string(b[:8]) != magic {
+		return 0, ErrDamaged
+	}
+	if b[8] != frame {
+		return 0, fmt.Errorf("%w: frame %d", ErrNewer, b[8])
+	}
+	plain, err := f.Key.Open(nil, b[headSize:], f.aad(b[:headSize]))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	defer clear(plain)
+	version := binary.BigEndian.Uint16(b[9:]) // authenticated by now
+	if version > f.Version {
+		return 0, fmt.Errorf("%w: version %d, this program knows %d: start the newer program, or restore a backup made by this one", ErrNewer, version, f.Version)
+	}
+	d := json.NewDecoder(bytes.NewReader(plain))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("%w: more than one value", ErrDamaged)
+	}
+	return version, nil
+}
+
+// Save makes the value durable: after a power cut there is the old one or the
+// new one, whole.
+func (f File) Save(v any) error {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("save %s: %w", f.Kind, err)
+	}
+	defer clear(plain)
+	b := f.append(nil, plain)
+	if len(b) > MaxSize {
+		return fmt.Errorf("save %s: %w: %d bytes", f.Kind, durable.ErrTooLarge, len(b))
+	}
+	if err := durable.WriteFile(f.FS, f.Name, b); err != nil {
+		return fmt.Errorf("save %s: %w", f.Kind, err)
+	}
+	return nil
+}
+
+func (f File) append(dst, plain []byte) []byte {
+	start := len(dst)
+	dst = append(append(dst, magic...), frame)
+	dst = binary.BigEndian.AppendUint16(dst, f.Version)
+	return f.Key.Seal(dst, plain, f.aad(dst[start:]))
+}
