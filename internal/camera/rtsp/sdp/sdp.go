@@ -12,6 +12,11 @@
 package sdp
 
 import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/bluenviron/gortsplib/v5/pkg/mikey"
 
@@ -115,3 +120,70 @@ const (
 	InactiveVideo    = "inactive-video"     // track
 	UndeclaredType   = "undeclared-payload" // payload, track: a word or a static type that nobody assigned
 )
+
+// Error names the refusal and its arguments.
+func (e *Error) Error() string {
+	s := "session description: " + e.Code
+	for _, k := range slices.Sorted(maps.Keys(e.Args)) {
+		s += " " + k + "=" + e.Args[k]
+	}
+	return s
+}
+
+// Takes tells whether packets of a payload type belong to the media. Others
+// must be dropped before sequence numbers are looked at: some cameras mix them
+// in with the same numbers (GeoVision GV-EBD4701).
+func (m Media) Takes(payloadType uint8) bool {
+	return payloadType == m.PayloadType || slices.Contains(m.OtherTypes, payloadType)
+}
+
+// Bounds of what is read of a description; the rest is refused or left out.
+const (
+	MaxText  = 256 << 10 // bytes
+	maxLine  = 16 << 10  // bytes of a line
+	maxLines = 1024
+	maxMedia = 32
+	maxNotes = 64
+	maxArg   = 200 // characters of an argument
+)
+
+// A record collects notes.
+type record struct{ notes []Note }
+
+// note adds a note; args are pairs of name and value. Beyond maxNotes it does
+// nothing: a text that needs more is not read by a person.
+func (r *record) note(code string, args ...string) {
+	if len(r.notes) == maxNotes {
+		return
+	}
+	n := Note{Code: code}
+	if len(args) > 0 {
+		n.Args = arguments(args...)
+	}
+	r.notes = append(r.notes, n)
+}
+
+func refuse(code string, args ...string) *Error {
+	return &Error{Code: code, Args: arguments(args...)}
+}
+
+// arguments makes a map of pairs, each value printable and short.
+func arguments(pairs ...string) map[string]string {
+	m := make(map[string]string, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i]] = printable(pairs[i+1])
+	}
+	return m
+}
+
+func printable(s string) string {
+	if len(s) > maxArg {
+		s = s[:maxArg]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,90 @@
+package sdp
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vigil/internal/media"
+)
+
+// sample is a row of testdata/expected.tsv: what must come out of a text.
+type sample struct{ file, video, audio, back string }
+
+func samples(tb testing.TB) []sample {
+	text, err := os.ReadFile("testdata/expected.tsv")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var rows []sample
+	for l := range strings.Lines(string(text)) {
+		if f := strings.Split(strings.TrimSpace(l), "\t"); l[0] != '#' && len(f) == 5 {
+			rows = append(rows, sample{f[0], f[1], f[2], f[3]})
+		}
+	}
+	return rows
+}
+
+// body returns the session description in a file: the whole of it, or what
+// follows the head of an RTSP reply.
+func body(tb testing.TB, file string) []byte {
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if strings.HasPrefix(file, "rtsp/") {
+		_, text, _ = bytes.Cut(text, []byte("\r\n\r\n"))
+	}
+	return text
+}
+
+func TestExpected(t *testing.T) {
+	rows := samples(t)
+	if len(rows) != 54 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, want := range rows {
+		t.Run(want.file, func(t *testing.T) {
+			d, err := Parse(body(t, want.file))
+			if want.video == "refuse" {
+				if err == nil {
+					t.Fatalf("not refused: %+v", d)
+				}
+				t.Log(err)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(d.Notes)
+			undeclared := strings.Contains(want.file, "aja") || strings.Contains(want.file, "avigilon")
+			if got := d.Video().Codec; undeclared && got != 0 || !undeclared && got.String() != want.video {
+				t.Errorf("video %v, want %v", got, want.video)
+			}
+			audio := "-"
+			if len(d.Tracks) > 1 {
+				audio = d.Tracks[1].Codec.String()
+			}
+			if want.audio != "?" && audio != want.audio {
+				t.Errorf("audio %v, want %v", audio, want.audio)
+			}
+			back := "no"
+			if len(d.BackChannels) > 0 {
+				back = d.BackChannels[0].Codec.String()
+			}
+			if back != want.back {
+				t.Errorf("back-channel %v, want %v", back, want.back)
+			}
+			for _, m := range append(d.Tracks, d.BackChannels...) {
+				if m.ClockRate == 0 || m.Codec != 0 && m.Format == nil {
+					t.Errorf("%+v", m)
+				}
+				if m.Codec == media.AAC && (len(m.AAC.Config) < 2 || m.AAC.SizeLength == 0) {
+					t.Errorf("%+v", m.AAC)
+				}
+			}
+		})
+	}
+}
