@@ -1,5 +1,5 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte'
-import { defineConfig } from 'vite'
+import { defineConfig } from 'vitest/config'
 
 // The page is served from the binary under a policy without inline code, so nothing is inlined here.
 export default defineConfig({

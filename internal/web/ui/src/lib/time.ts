@@ -67,7 +67,7 @@ export function zoneName(ms: number, zone: string): string {
   return `UTC${o < 0 ? '−' : '+'}${Math.floor(Math.abs(o) / 60)}${minutes ? ':' + String(minutes).padStart(2, '0') : ''}`
 }
 
-/** A day for people: "Tue 24 November 2026", 「2026年11月24日 週二」. */
+/** A day for people: "Tue 24 November 2026". */
 export function dayName(day: string, locale: string): string {
   return format(locale, 'UTC', { dateStyle: 'full' }).format(Date.parse(day + 'T12:00Z'))
 }

@@ -1,0 +1,130 @@
+// What the whole page shares: language, zone, who is signed in, cameras and alerts as the recorder last said.
+
+import { call, configure, base, type Alert, type Camera, type Export, type Session, type Setup } from './api'
+import { initialLocale, text, type Key, type Locale } from './i18n'
+
+class App {
+  locale = $state<Locale>(initialLocale())
+  zone = $state('UTC')
+  setup = $state<Setup>()
+  session = $state<Session>()
+  cameras = $state<Camera[]>([])
+  alerts = $state<Alert[]>([])
+  exports = $state<Export[]>([])
+  loaded = $state(false)
+  /** The recorder answers. */
+  reachable = $state(true)
+  /** The recorder's clock minus the browser's, ms. */
+  private skew = 0
+  private events: EventSource | undefined
+  private retry = 0
+
+  setLocale(locale: Locale): void {
+    this.locale = locale
+    localStorage.setItem('vigil.locale', locale)
+    this.apply()
+    if (this.session) void this.refresh()
+  }
+
+  private apply(): void {
+    document.documentElement.lang = this.locale
+    configure(this.locale, () => this.ended())
+  }
+
+  /** The recorder's clock. */
+  now(): number {
+    return Date.now() + this.skew
+  }
+
+  async start(): Promise<void> {
+    this.apply()
+    const setup = await call('get', '/setup')
+    if (setup.kind !== 'ok') {
+      this.reachable = false
+      setTimeout(() => void this.start(), 3000)
+      return
+    }
+    this.reachable = true
+    this.setup = setup.data
+    if (setup.data.state === 'done') {
+      const session = await call('get', '/session')
+      if (session.kind === 'ok') await this.signedIn(session.data)
+    }
+    this.loaded = true
+  }
+
+  async signedIn(session: Session): Promise<void> {
+    this.session = session
+    if (this.setup) this.setup.state = 'done'
+    await this.refresh()
+    this.listen()
+  }
+
+  /** Asks for everything again: after sign-in, after the event stream broke, after a change of language. */
+  async refresh(): Promise<void> {
+    const [cameras, alerts, exports, settings, status] = await Promise.all([
+      call('get', '/cameras'), call('get', '/alerts'), call('get', '/exports'), call('get', '/settings'), call('get', '/status'),
+    ])
+    if (cameras.kind === 'ok') this.cameras = cameras.data.cameras
+    if (alerts.kind === 'ok') this.alerts = alerts.data.alerts
+    if (exports.kind === 'ok') this.exports = exports.data.exports
+    if (settings.kind === 'ok') this.zone = settings.data.timeZone
+    if (status.kind === 'ok') this.skew = status.data.now - Date.now()
+  }
+
+  private listen(): void {
+    this.events?.close()
+    const events = (this.events = new EventSource(base + '/events'))
+    const on = <T>(kind: string, act: (data: T) => void) => events.addEventListener(kind, (e) => act(JSON.parse((e as MessageEvent<string>).data) as T))
+    on<Camera>('camera', (c) => (this.cameras = put(this.cameras, c)))
+    on<{ id: string }>('camera-removed', ({ id }) => (this.cameras = this.cameras.filter((c) => c.id !== id)))
+    on<Alert>('alert', (a) => (this.alerts = put(this.alerts, a, true)))
+    on<Export>('export', (x) => (this.exports = put(this.exports, x, true)))
+    on('settings', () => void this.refresh())
+    on('signed-out', () => this.ended())
+    events.onopen = () => {
+      if (this.retry) void this.refresh()
+      this.retry = 0
+      this.reachable = true
+    }
+    events.onerror = () => {
+      events.close()
+      if (!this.session) return
+      this.reachable = false
+      setTimeout(() => void this.again(), Math.min(500 * 2 ** this.retry++, 15_000))
+    }
+  }
+
+  /** After the event stream broke: is the session still good? */
+  private async again(): Promise<void> {
+    if (!this.session) return
+    const session = await call('get', '/session')
+    if (session.kind === 'ok' || session.kind === 'error' && session.problem.status !== 401) this.listen()
+  }
+
+  ended(): void {
+    this.events?.close()
+    this.session = undefined
+    this.cameras = []
+    this.alerts = []
+    this.exports = []
+  }
+
+  async signOut(): Promise<void> {
+    await call('delete', '/session')
+    this.ended()
+  }
+}
+
+function put<T extends { id: string }>(list: T[], item: T, front = false): T[] {
+  const at = list.findIndex((x) => x.id === item.id)
+  if (at >= 0) return list.with(at, item)
+  return front ? [item, ...list] : [...list, item]
+}
+
+export const app = new App()
+
+/** The text for a key in the page's language. */
+export function t(key: Key, args?: Record<string, string | number>): string {
+  return text(app.locale, key, args)
+}
