@@ -1,0 +1,301 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A copier keeps one copy level with home.
+type copier struct {
+	f    *folder
+	stop chan struct{} // closed by RemoveCopy
+
+	mu     sync.Mutex
+	forked bool // guarded by mu; never written to
+	failed bool // guarded by mu; load it anew before the next round
+	busy   bool // guarded by mu; a goroutine of Run has it
+}
+
+const (
+	copyEvery = 5 * time.Second  // a copy is at most this far behind
+	copyRetry = 30 * time.Second // after a failure
+	copyGrace = 2 * time.Second  // for the last round when Run ends
+)
+
+// catchUp appends what src has more, in src's view v. On return without an
+// error it is durable.
+func (f *folder) catchUp(src *folder, v view) error {
+	if f.owed {
+		if err := f.retile(); err != nil {
+			return err
+		}
+	}
+	r := reader{home: src, v: v}
+	var s frameScratch
+	for span := r.start(f.edge.size); f.edge.size < v.head.Size && span <= v.span; span++ {
+		b, err := r.bytes(src, span, f.edge.size)
+		if err != nil {
+			return err
+		}
+		next := f.edge.clone()
+		var full []tile
+		var entry []byte
+		leaf := func(i uint64, l Leaf) error {
+			entry = l.AppendPublic(entry[:0])
+			if i > next.size { // metadata that is lost in src is lost here; the tree goes on
+				if err := src.entries(next.size, i, func(e []byte) error { return next.add(e, leafHash(e), collect(&full)) }); err != nil {
+					return err
+				}
+			}
+			return next.add(entry, leafHash(entry), collect(&full))
+		}
+		if _, err := walk(b, spanKey(f.key, f.keys.Origin, span), span, f.edge.size, &s, leaf, func(_ int, raw []byte, fr frame) error {
+			if fr.first < f.edge.size { // a frame that starts before what we have
+				return fmt.Errorf("%w: frame of leaf %d", errTiles, fr.first)
+			}
+			head := Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}
+			if next.root() != head.Root {
+				return errTiles
+			}
+			if err := f.commit(raw, fr.first, head.signed(fr.sigs, f.keys), next, false); err != nil {
+				return err
+			}
+			next = f.edge.clone()
+			err := f.writeFull(full)
+			full = nil
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if f.edge.size < v.head.Size {
+		return fmt.Errorf("leaves %d to %d: %w", f.edge.size, v.head.Size, errLost)
+	}
+	if f.log != nil {
+		if err := f.log.Sync(); err != nil {
+			return err
+		}
+	}
+	return f.writeTiles(nil)
+}
+
+// writeFull writes full tiles alone; the caller ends with writeTiles.
+func (f *folder) writeFull(full []tile) error {
+	for _, t := range full {
+		if err := f.writeTile(t); err != nil {
+			f.owed = true
+			return err
+		}
+		f.removePartials(t.level, t.n, 0)
+	}
+	return nil
+}
+
+// adopt compares a loaded copy with home and keeps it level from now on.
+func (l *Ledger) adopt(f *folder) (found []Finding) {
+	c := &copier{f: f, stop: make(chan struct{})}
+	home := l.home.view().head
+	size := f.edge.size
+	add := func(t Trouble, err error) {
+		found = append(found, Finding{Folder: f.Name, Trouble: t, Have: size, Want: home.Size, Err: err})
+	}
+	switch {
+	case f.known == nil: // could not be loaded
+		c.failed = true
+	case size > home.Size:
+		root, err := f.rootAt(home.Size)
+		if err == nil && root == l.Checkpoint().Root {
+			err = errors.New("home is shorter than its copy, and went on meanwhile")
+		} else {
+			err = errors.Join(errFork, err)
+		}
+		c.forked = true
+		add(Forked, err)
+	default:
+		root, err := l.home.rootAt(size)
+		switch {
+		case err != nil:
+			add(Damaged, err)
+			c.forked = true // nobody knows
+		case root != f.edge.root():
+			add(Forked, errFork)
+			c.forked = true
+		case size < home.Size:
+			add(Behind, nil)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old := l.copies[f.Name]; old != nil {
+		close(old.stop)
+	}
+	l.copies[f.Name] = c
+	for _, x := range found {
+		l.found(x)
+	}
+	return found
+}
+
+var errFork = errors.New("it holds another history")
+
+// AddCopy opens a copy that came after Open, compares it and keeps it level
+// from now on. A copy that is longer than home is Forked: open volumes first.
+func (l *Ledger) AddCopy(at Folder) []Finding {
+	f := l.folder(at)
+	found := f.open()
+	l.mu.Lock()
+	for _, x := range found {
+		l.found(x)
+	}
+	l.mu.Unlock()
+	return append(found, l.adopt(f)...)
+}
+
+// RemoveCopy stops keeping a copy. It does not wait for its disk.
+func (l *Ledger) RemoveCopy(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.copies[name]; c != nil {
+		close(c.stop)
+		delete(l.copies, name)
+	}
+}
+
+// readable returns the copies that may have what home lost.
+func (l *Ledger) readable() (list []*folder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.copies {
+		c.mu.Lock()
+		if !c.forked && !c.failed {
+			list = append(list, c.f)
+		}
+		c.mu.Unlock()
+	}
+	return list
+}
+
+// Run keeps the copies level until ctx ends, each on a goroutine of its own,
+// so that a hung disk holds up nobody: not Append, not the other copies, and
+// not Run's end.
+func (l *Ledger) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	tick := time.NewTicker(copyEvery / 5)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		for _, c := range l.copies {
+			c.mu.Lock()
+			if !c.busy && !c.forked {
+				c.busy = true
+				all.Go(func() { l.keep(ctx, c) })
+			}
+			c.mu.Unlock()
+		}
+		l.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(copyGrace): // a hung disk keeps its goroutine; its copy catches up at the next start
+	}
+	return nil
+}
+
+// keep keeps one copy level.
+func (l *Ledger) keep(ctx context.Context, c *copier) {
+	defer func() {
+		c.mu.Lock()
+		c.busy = false
+		c.mu.Unlock()
+		c.f.close()
+	}()
+	for {
+		changed := l.Changed()
+		wait := copyEvery
+		if err := l.round(c); err != nil {
+			wait, changed = copyRetry, nil
+		}
+		select {
+		case <-ctx.Done():
+			l.round(c) // the last leaves; its failure is the next start's Behind
+			return
+		case <-c.stop:
+			return
+		case <-time.After(wait):
+		}
+		if changed != nil {
+			select {
+			case <-ctx.Done():
+			case <-c.stop:
+			case <-changed:
+			}
+		}
+	}
+}
+
+// round brings one copy level once.
+func (l *Ledger) round(c *copier) error {
+	c.mu.Lock()
+	failed := c.failed
+	c.mu.Unlock()
+	f := c.f
+	var err error
+	if failed {
+		f.close()
+		_, err = f.load()
+		if err == nil && f.edge.size <= l.Size() {
+			var root Digest
+			if root, err = l.home.rootAt(f.edge.size); err == nil && root != f.edge.root() {
+				err = errFork
+			}
+		} else if err == nil {
+			err = errFork
+		}
+	}
+	if err == nil && f.edge.size < l.Size() {
+		err = f.catchUp(l.home, l.home.view())
+	}
+	c.mu.Lock()
+	c.failed = err != nil
+	c.forked = errors.Is(err, errFork)
+	c.mu.Unlock()
+	if err != nil && !failed {
+		l.note(Finding{Folder: f.Name, Trouble: trouble(err), Have: f.edge.size, Want: l.Size(), Err: err})
+	}
+	return err
+}
+
+func trouble(err error) Trouble {
+	if errors.Is(err, errFork) {
+		return Forked
+	}
+	return Unwritable
+}
+
+// Level waits until nothing is left to copy, for a shutdown in order and for
+// tests. It works on the caller's goroutine and must not run beside Run.
+func (l *Ledger) Level() error {
+	l.mu.Lock()
+	var list []*copier
+	for _, c := range l.copies {
+		list = append(list, c)
+	}
+	l.mu.Unlock()
+	var errs []error
+	for _, c := range list {
+		if c.forked {
+			continue
+		}
+		errs = append(errs, l.round(c), c.f.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,282 @@
+// Package ledger is the append-only Merkle log of the record: what was
+// recorded, how far, what went and by whom, under signed checkpoints.
+//
+//	store, audit, keys -> (ledger) -> catalogue, evidence, witnesses
+//
+// In each of its folders lie tiles, entry bundles and a checkpoint as
+// c2sp.org/tlog-tiles wants them, readable by outside tools, and beside them a
+// sealed log with the metadata that the public leaves commit to. The sealed log
+// is what counts: one write and one sync make leaves durable, and all else is
+// made from it again after a crash. docs/format/ledger.md has the offsets.
+//
+// It knows what the metadata says only to read and write it; it decides
+// nothing about segments. Of golang.org/x/mod it uses tlog for hashes, proofs
+// and authenticated reading of tiles, and note to verify signatures; tlog's
+// own text form of a tree and its tile paths (height in the path, "data" for
+// entries) are those of the Go checksum database and do not fit.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"vigil/internal/seal"
+)
+
+// A Ledger is safe for many callers.
+type Ledger struct {
+	signer Signer
+	keys   PublicKeys
+	key    seal.Key
+
+	writing sync.Mutex // held by Append and Close; guards home but for its view
+	home    *folder
+	closed  bool
+
+	mu       sync.Mutex
+	copies   map[string]*copier // guarded by mu
+	findings []Finding          // guarded by mu
+	changed  chan struct{}      // guarded by mu; closed by the next Append
+}
+
+// Errors of a ledger.
+var (
+	ErrTooMany = errors.New("too much for one append")
+	ErrRange   = errors.New("no such leaf")
+	ErrClosed  = errors.New("ledger is closed")
+)
+
+// A Trouble is what is wrong with a folder of the ledger.
+type Trouble string
+
+// The troubles. All but Behind are for a person.
+const (
+	Short        Trouble = "short"         // shorter than a checkpoint that we signed: cut off, or put back to an older state
+	Forked       Trouble = "forked"        // holds another history; left alone
+	Damaged      Trouble = "damaged"       // something cannot be read; repaired as far as said in Err
+	BadSignature Trouble = "bad-signature" // its checkpoint is not ours
+	Unreadable   Trouble = "unreadable"    // cannot be opened at all
+	Unwritable   Trouble = "unwritable"    // tiles cannot be written; the sealed log could
+	Behind       Trouble = "behind"        // a copy that has to catch up: no alarm
+)
+
+// A Finding is a trouble with its place.
+type Finding struct {
+	Folder     string // name of the folder
+	Trouble    Trouble
+	Have, Want uint64 // leaves
+	Err        error
+}
+
+// Error makes a Finding an error.
+func (f Finding) Error() string {
+	s := fmt.Sprintf("ledger in %s is %s: %d of %d leaves", f.Folder, f.Trouble, f.Have, f.Want)
+	if f.Err != nil {
+		s += ": " + f.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (f Finding) Unwrap() error { return f.Err }
+
+// Open opens the ledger in home, or makes it, and compares it with the copies.
+// The largest history that continues home's wins: home catches up from it,
+// which is reported as Short. A copy with another history is reported as Forked
+// and left alone. What Open finds is in Findings; an error means that there is no
+// ledger to write to.
+//
+// Rolling back all folders together is not seen here but by who keeps
+// checkpoints elsewhere.
+//
+//vigil:clause 5.2.8.2
+func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (*Ledger, error) {
+	keys, err := s.public(origin)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{signer: s, keys: keys, key: key, copies: map[string]*copier{}, changed: make(chan struct{})}
+	l.home = l.folder(home)
+	found, err := l.home.load()
+	l.findings = found
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", Finding{Folder: home.Name, Trouble: Unreadable, Err: err})
+	}
+	var opened []*folder
+	for _, c := range copies {
+		f := l.folder(c)
+		l.findings = append(l.findings, f.open()...)
+		opened = append(opened, f)
+	}
+	if best := l.longest(opened); best != nil {
+		have := l.home.edge.size
+		err := l.home.catchUp(best, best.view())
+		l.findings = append(l.findings, Finding{Folder: home.Name, Trouble: Short, Have: have, Want: best.edge.size, Err: err})
+	}
+	for _, f := range opened {
+		l.adopt(f)
+	}
+	return l, nil
+}
+
+func (l *Ledger) folder(f Folder) *folder { return &folder{Folder: f, key: l.key, keys: l.keys} }
+
+// longest returns the copy with the longest history that continues home's, or
+// nil when none is longer.
+func (l *Ledger) longest(copies []*folder) (best *folder) {
+	for _, f := range copies {
+		if f.edge.size <= l.home.edge.size || best != nil && f.edge.size <= best.edge.size {
+			continue
+		}
+		if root, err := f.rootAt(l.home.edge.size); err == nil && root == l.home.edge.root() {
+			best = f
+		}
+	}
+	return best
+}
+
+// Findings returns what was found wrong since Open, oldest first.
+func (l *Ledger) Findings() []Finding {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Finding(nil), l.findings...)
+}
+
+// maxFindings bounds the list; the last ones are kept.
+const maxFindings = 256
+
+// found notes a finding. Called with mu held.
+func (l *Ledger) found(f Finding) {
+	if len(l.findings) >= maxFindings {
+		l.findings = append(l.findings[:0], l.findings[1:]...)
+	}
+	l.findings = append(l.findings, f)
+}
+
+// Size returns the number of leaves.
+func (l *Ledger) Size() uint64 { return l.home.view().head.Size }
+
+// Checkpoint returns the newest checkpoint.
+func (l *Ledger) Checkpoint() Checkpoint {
+	c := l.home.view().head
+	if c.Note == nil {
+		c.Origin, c.Root = l.keys.Origin, (&edge{}).root()
+	}
+	return c
+}
+
+// PublicKeys returns what the checkpoints are verified with.
+func (l *Ledger) PublicKeys() PublicKeys { return l.keys }
+
+// Changed returns a channel that is closed by the next Append.
+func (l *Ledger) Changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// Append adds leaves. When it returns without an error they are durable under
+// a signed checkpoint. After an error they are no part of the ledger, unless the
+// machine stops at that moment: then the next Open may find them. Call again with
+// the same leaves.
+//
+//  1. The leaves get their salts, the tree its new edge, the checkpoint its signatures: nothing is written yet.
+//  2. The frame goes to home's sealed log (folder.commit): from here on the leaves are in the ledger.
+//  3. Tiles and checkpoint are written, unsynced. If that fails they are owed, and paid by the next Append.
+//  4. Readers and copies are told.
+func (l *Ledger) Append(ctx context.Context, leaves []Leaf) (first uint64, err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if l.closed {
+		return 0, ErrClosed
+	}
+	f := l.home
+	first = f.edge.size
+	if len(leaves) == 0 {
+		return first, nil
+	}
+	if len(leaves) > MaxBatch {
+		return 0, fmt.Errorf("append to ledger: %w: %d leaves", ErrTooMany, len(leaves))
+	}
+	total := 0
+	for i := range leaves {
+		if err := leaves[i].check(); err != nil {
+			return 0, fmt.Errorf("append to ledger: %w", err)
+		}
+		if total += len(leaves[i].Meta); total > MaxBytes {
+			return 0, fmt.Errorf("append to ledger: %w: more than %d bytes of metadata", ErrTooMany, MaxBytes)
+		}
+	}
+	if f.owed {
+		if err := f.retile(); err != nil {
+			l.note(Finding{Folder: f.Name, Trouble: Unwritable, Have: f.tiled, Want: f.edge.size, Err: err})
+		}
+	}
+	salted, next, full := f.prepare(leaves)
+	head := Checkpoint{Origin: l.keys.Origin, Size: next.size, Root: next.root()}
+	sigs, err := l.signer.sign(head.text())
+	if err != nil {
+		return 0, err
+	}
+	fr := frame{count: len(leaves), first: first, root: head.Root, sigs: sigs}
+	raw := appendFrame(nil, spanKey(l.key, l.keys.Origin, first/spanLeaves), fr, salted)
+	if err := f.commit(raw, first, head.signed(sigs, l.keys), next, true); err != nil {
+		return 0, fmt.Errorf("append to ledger: %w", err)
+	}
+	if !f.owed {
+		if err := f.writeTiles(full); err != nil {
+			l.note(Finding{Folder: f.Name, Trouble: Unwritable, Have: f.tiled, Want: f.edge.size, Err: err})
+		}
+	}
+	l.mu.Lock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
+	return first, nil
+}
+
+// prepare salts leaves and returns the edge and the full tiles that follow
+// from them.
+func (f *folder) prepare(leaves []Leaf) (salted []Leaf, next edge, full []tile) {
+	next = f.edge.clone()
+	salted = make([]Leaf, len(leaves))
+	var entry []byte
+	for i, leaf := range leaves {
+		salted[i] = leaf.salted()
+		entry = salted[i].AppendPublic(entry[:0])
+		next.add(entry, leafHash(entry), collect(&full)) // collect does not fail
+	}
+	return salted, next, full
+}
+
+// collect keeps copies of full tiles.
+func collect(full *[]tile) func(tile) error {
+	return func(t tile) error {
+		t.data = append([]byte(nil), t.data...)
+		*full = append(*full, t)
+		return nil
+	}
+}
+
+func (l *Ledger) note(f Finding) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found(f)
+}
+
+// Close ends the use of home. Run, which serves the copies, is ended by its
+// context.
+func (l *Ledger) Close() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	return l.home.close()
+}

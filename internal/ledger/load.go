@@ -1,0 +1,374 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"vigil/internal/durable"
+	"vigil/internal/seal"
+)
+
+// walk reads a file of the sealed log. leaf is called for each leaf of each
+// good frame from index next on, done after each such frame. Stretches that are
+// no frame are skipped by looking for the next good one, so that a damaged
+// sector costs one frame and not the rest of the file. It returns where the
+// last good frame ends.
+func walk(b []byte, key seal.Key, span, next uint64, s *frameScratch, leaf func(i uint64, l Leaf) error, done func(off int, raw []byte, f frame) error) (int, error) {
+	off, good := 0, 0
+	if bytes.HasPrefix(b, appendFileHead(nil, span)) {
+		off, good = fileHead, fileHead
+	}
+	for off < len(b) {
+		f, err := parseHead(b[off:])
+		if err != nil || f.first/spanLeaves != span {
+			off++
+			continue
+		}
+		if f.end() <= next { // wanted from later on: its head is believed as far as to go past it
+			off, good = off+f.length, off+f.length
+			continue
+		}
+		if _, err = openFrame(b[off:], key, s, func(i uint64, l Leaf) error {
+			if i < next {
+				return nil
+			}
+			return leaf(i, l)
+		}); err != nil {
+			if !errors.Is(err, errFrame) {
+				return good, err
+			}
+			off++
+			continue
+		}
+		next = f.end()
+		if done != nil {
+			if err := done(off, b[off:off+f.length], f); err != nil {
+				return good, err
+			}
+		}
+		off += f.length
+		good = off
+	}
+	return good, nil
+}
+
+func (f *folder) readSpan(span uint64) ([]byte, error) {
+	return durable.ReadFile(f.FS, f.at(spanPath(span)), maxSpanFile)
+}
+
+// errTiles says that tiles do not lead to the root that the log has.
+var errTiles = errors.New("tiles contradict the sealed log")
+
+// A replay is what the newest file of the log makes.
+type replay struct {
+	edge   edge
+	head   Checkpoint
+	tiles  []tile // full ones completed since the start of the file's span
+	index  []mark
+	logEnd int64
+	lost   []uint64 // first indexes of stretches whose sealed metadata is damaged
+	cut    bool     // bytes after the last good frame
+}
+
+// replay reads one file of the log and makes the edge and the tiles that
+// follow from it. ok is false when it has no good frame.
+func (f *folder) replay(span uint64, deep bool) (r replay, ok bool, err error) {
+	b, err := f.readSpan(span)
+	if err != nil {
+		return r, false, err
+	}
+	base := span * spanLeaves
+	if r.edge, err = f.edgeAt(base, deep); err != nil {
+		return r, false, err
+	}
+	add := func(entry []byte) error {
+		return r.edge.add(entry, leafHash(entry), func(t tile) error {
+			t.data = bytes.Clone(t.data)
+			r.tiles = append(r.tiles, t)
+			return nil
+		})
+	}
+	var s frameScratch
+	var entry []byte
+	leaf := func(i uint64, l Leaf) error {
+		if i > r.edge.size {
+			r.lost = append(r.lost, r.edge.size)
+			if err := f.entries(r.edge.size, i, add); err != nil {
+				return err
+			}
+		}
+		entry = l.AppendPublic(entry[:0])
+		return add(entry)
+	}
+	spill := func() error { // the last leaves of the file before may lie in this span
+		if span == 0 || r.edge.size > base {
+			return nil
+		}
+		prev, err := f.readSpan(span - 1)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			_, err = walk(prev, spanKey(f.key, f.keys.Origin, span-1), span-1, base, &s, leaf, nil)
+		}
+		return err
+	}
+	if err := spill(); err != nil {
+		return r, false, err
+	}
+	end, err := walk(b, spanKey(f.key, f.keys.Origin, span), span, r.edge.size, &s, leaf, func(off int, _ []byte, fr frame) error {
+		r.index = append(r.index, mark{fr.first, int64(off)})
+		c := Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}
+		r.head = c.signed(fr.sigs, f.keys)
+		return nil
+	})
+	if err != nil || len(r.index) == 0 {
+		return r, false, err
+	}
+	r.logEnd, r.cut = int64(end), end < len(b)
+	if r.edge.root() != r.head.Root {
+		return r, true, errTiles
+	}
+	return r, true, nil
+}
+
+// edgeAt returns the edge at a size that is a multiple of spanLeaves: from
+// partial tiles, or, deep, from the full tiles one level below.
+func (f *folder) edgeAt(size uint64, deep bool) (e edge, err error) {
+	e.size = size
+	for level := 0; size>>(tileHeight*level) > 0; level++ {
+		row := make([]byte, 0, tileSize)
+		n, w := size>>(tileHeight*(level+1)), int(size>>(tileHeight*level))%tileWidth
+		if w > 0 && !deep {
+			if b, err := f.readTile(level, n, w); err == nil && len(b) >= w*32 {
+				row = append(row, b[:w*32]...)
+				w = 0
+			}
+		}
+		for i := range w {
+			b, err := f.readTile(level-1, n*tileWidth+uint64(i), tileWidth)
+			if err != nil || len(b) != tileSize {
+				return e, fmt.Errorf("%w: level %d: %w", errTiles, level-1, errors.Join(err))
+			}
+			h := tileHash(b)
+			row = append(row, h[:]...)
+		}
+		e.level = append(e.level, row)
+	}
+	return e, nil
+}
+
+// entries calls fn for the public leaves of a range as the bundles have them.
+func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
+	for from < to {
+		n := from / tileWidth
+		want := int(min(to-n*tileWidth, tileWidth))
+		b, err := f.readTile(entries, n, want)
+		if err != nil {
+			return err
+		}
+		list, err := splitBundle(b)
+		if err == nil && len(list) < want {
+			err = fmt.Errorf("entry bundle of %d entries", len(list))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", tileBase(entries, n), err)
+		}
+		for _, e := range list[from-n*tileWidth : want] {
+			if err := fn(e); err != nil {
+				return err
+			}
+			from++
+		}
+	}
+	return nil
+}
+
+// load opens a folder: it finds the end of the log and makes the tiles and
+// the checkpoint agree with it. Its cost is that of the newest file, whatever
+// the size of the ledger.
+func (f *folder) load() (findings []Finding, err error) {
+	f.fresh, f.named, f.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, dir := range []string{"", "sealed", "tile"} {
+		if err := durable.MkdirAll(f.FS, f.at(dir)); err != nil {
+			return nil, err
+		}
+	}
+	claimed, cerr := f.readCheckpoint()
+	if cerr != nil {
+		findings = append(findings, Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr})
+	}
+	span, any, err := f.lastSpan()
+	if err != nil {
+		return findings, err
+	}
+	var r replay
+	for ok := false; any && !ok; {
+		r, ok, err = f.replay(span, false)
+		if errors.Is(err, errTiles) {
+			r, ok, err = f.replay(span, true)
+		}
+		if errors.Is(err, errTiles) {
+			r, err = f.rebuild(span)
+			ok = true
+			findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: r.edge.size, Err: errTiles})
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return findings, err
+		}
+		if !ok { // made and not written: a crash; or gone: the checkpoint tells
+			if any = span > 0; any {
+				span--
+			}
+		}
+	}
+	for _, first := range r.lost {
+		findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: first, Want: r.edge.size, Err: errLost})
+	}
+	if claimed.Size > r.edge.size {
+		findings = append(findings, f.claim(&r, claimed))
+	}
+	f.edge, f.head = r.edge, r.head
+	f.publish(view{f.head, span, r.logEnd, r.index})
+	if err := f.settle(r.tiles); err != nil {
+		f.owed = true
+		findings = append(findings, Finding{Folder: f.Name, Trouble: Unwritable, Have: r.edge.size, Want: r.edge.size, Err: err})
+	}
+	if claimed.Size > 0 && claimed.Size <= r.edge.size {
+		if root, err := f.rootAt(claimed.Size); err == nil && root != claimed.Root {
+			findings = append(findings, Finding{Folder: f.Name, Trouble: Forked, Have: r.edge.size, Want: claimed.Size, Err: errors.New("its checkpoint is of another ledger")})
+		}
+	}
+	return findings, nil
+}
+
+// open is load for a copy, which may fail.
+func (f *folder) open() []Finding {
+	found, err := f.load()
+	if err != nil {
+		f.known = nil // not loaded
+		found = append(found, Finding{Folder: f.Name, Trouble: Unreadable, Err: err})
+	}
+	return found
+}
+
+var errLost = errors.New("sealed metadata is damaged; the public leaves stand")
+
+// claim answers a signed checkpoint that is larger than the log. If the public
+// leaves are there and lead to its root, the ledger goes on behind them and only
+// metadata is lost; else it goes on at the log's end and has been cut or put
+// back.
+func (f *folder) claim(r *replay, c Checkpoint) Finding {
+	e := r.edge.clone()
+	err := f.entries(e.size, c.Size, func(entry []byte) error {
+		return e.add(entry, leafHash(entry), func(tile) error { return nil })
+	})
+	if err == nil && e.root() != c.Root {
+		err = errTiles
+	}
+	if err != nil {
+		return Finding{Folder: f.Name, Trouble: Short, Have: r.edge.size, Want: c.Size, Err: err}
+	}
+	found := Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: c.Size, Err: errLost}
+	r.edge, r.head = e, c
+	return found
+}
+
+// rebuild makes everything from the sealed log, from the start: the last
+// resort when tiles contradict it.
+func (f *folder) rebuild(last uint64) (replay, error) {
+	var all edge
+	for span := uint64(0); ; span++ {
+		b, err := f.readSpan(span)
+		if err != nil {
+			return replay{}, fmt.Errorf("make tiles from the sealed log: %w", err)
+		}
+		r := replay{}
+		var s frameScratch
+		var entry []byte
+		end, err := walk(b, spanKey(f.key, f.keys.Origin, span), span, all.size, &s, func(i uint64, l Leaf) error {
+			if i != all.size {
+				return fmt.Errorf("make tiles from the sealed log: leaves %d to %d are lost: %w", all.size, i, errTiles)
+			}
+			entry = l.AppendPublic(entry[:0])
+			return all.add(entry, leafHash(entry), func(t tile) error {
+				if span < last {
+					return f.fix(t)
+				}
+				t.data = bytes.Clone(t.data)
+				r.tiles = append(r.tiles, t)
+				return nil
+			})
+		}, func(off int, _ []byte, fr frame) error {
+			r.index = append(r.index, mark{fr.first, int64(off)})
+			r.head = Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}.signed(fr.sigs, f.keys)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return r, err
+		case span < last:
+			continue
+		case all.root() != r.head.Root:
+			return r, fmt.Errorf("make tiles from the sealed log: %w", errTiles)
+		}
+		r.edge, r.logEnd, r.cut = all, int64(end), end < len(b)
+		return r, nil
+	}
+}
+
+// fix writes a tile unless it is there. After a failure it is written all the
+// same: what reads well may be lost on the disk (durable).
+func (f *folder) fix(t tile) error {
+	if f.owed {
+		return f.writeTile(t)
+	}
+	if b, err := f.readTile(t.level, t.n, t.width); err == nil && bytes.Equal(b, t.data) {
+		if t.width == tileWidth { // there, and perhaps not durable
+			name := f.at(t.path())
+			f.fresh[name], f.named[path.Dir(name)] = true, true
+		}
+		return nil
+	}
+	return f.writeTile(t)
+}
+
+// settle makes tiles and checkpoint agree with the edge after a start or a
+// failure.
+func (f *folder) settle(full []tile) error {
+	for _, t := range full {
+		if err := f.fix(t); err != nil {
+			return err
+		}
+		f.removePartials(t.level, t.n, 0)
+	}
+	for _, t := range f.edge.partials() {
+		f.removePartials(t.level, t.n, t.width)
+		if err := f.fix(t); err != nil {
+			return err
+		}
+	}
+	if b, err := durable.ReadFile(f.FS, f.at(checkpointName), maxNote); err != nil || !bytes.Equal(b, f.head.Note) {
+		if err := f.writeCheckpoint(); err != nil {
+			return err
+		}
+	}
+	f.tiled, f.owed = f.edge.size, false
+	return nil
+}
+
+// retile pays tiles that are owed.
+func (f *folder) retile() error {
+	f.owed = true
+	r, ok, err := f.replay(f.view().span, true)
+	if err == nil && (!ok || r.edge.size > f.edge.size) {
+		err = errTiles
+	}
+	if err != nil {
+		return fmt.Errorf("ledger in %s: tiles: %w", f.Name, err)
+	}
+	return f.settle(r.tiles)
+}
