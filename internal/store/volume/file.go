@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"sync"
@@ -157,10 +159,32 @@ type task struct {
 // called with the volume locked: it must not call back nor wait.
 func (v *Volume) Move(from, to string, done func(error)) {
 	v.task(task{done: done, do: func(root durable.FS) ([]string, error) {
-		if err := durable.MkdirAll(root, path.Dir(to)); err != nil {
-			return nil, err
+		return move(root, from, to)
+	}})
+}
+
+func move(root durable.FS, from, to string) ([]string, error) {
+	if err := durable.MkdirAll(root, path.Dir(to)); err != nil {
+		return nil, err
+	}
+	err := root.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, serr := root.Stat(to); serr == nil {
+			err = nil // done the time before, which said otherwise
 		}
-		return []string{path.Dir(from), path.Dir(to)}, root.Rename(from, to)
+	}
+	return []string{path.Dir(from), path.Dir(to)}, err
+}
+
+// Discard takes a file away that holds nothing, and tells when that is
+// durable, or failed.
+func (v *Volume) Discard(name string, done func(error)) {
+	v.task(task{done: done, do: func(root durable.FS) ([]string, error) {
+		err := root.Remove(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return []string{path.Dir(name)}, err
 	}})
 }
 
@@ -180,16 +204,6 @@ func (v *Volume) task(t task) {
 	}
 	v.tasks = append(v.tasks, t)
 	v.wake()
-}
-
-// Remove takes a file away, on the caller's goroutine: it may wait for the
-// disk. Durable after SyncDir of its folder.
-func (v *Volume) Remove(name string) error {
-	root, err := v.Root()
-	if err != nil {
-		return err
-	}
-	return root.Remove(name)
 }
 
 // Append adds bytes to a file that nobody else writes and makes them durable,

@@ -64,3 +64,33 @@ func FuzzLabel(f *testing.F) {
 		}
 	})
 }
+
+func TestSettled(t *testing.T) {
+	key := testKey(1)
+	b := appendSettled(nil, ID{1}, 1<<40, key)
+	if n, err := parseSettled(b, ID{1}, key); n != 1<<40 || err != nil {
+		t.Errorf("read back %d, %v", n, err)
+	}
+	if n, err := parseSettled(b, ID{2}, key); err == nil {
+		t.Errorf("another volume's mark says %d", n)
+	}
+	for i := range b {
+		bad := bytes.Clone(b)
+		bad[i] ^= 1
+		if n, err := parseSettled(bad, ID{1}, key); err == nil {
+			t.Errorf("byte %d changed: %d", i, n)
+		}
+	}
+}
+
+func FuzzSettled(f *testing.F) {
+	key := testKey(1)
+	f.Add(appendSettled(nil, ID{1}, 7, key))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n, err := parseSettled(b, ID{1}, key); err == nil {
+			if again, err := parseSettled(appendSettled(nil, ID{1}, n, key), ID{1}, key); err != nil || again != n {
+				t.Errorf("parse, append, parse: %d, %v, want %d", again, err, n)
+			}
+		}
+	})
+}
