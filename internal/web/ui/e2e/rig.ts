@@ -1,0 +1,109 @@
+// A whole recorder with a simulated camera, and a browser in front of it: the real programs, on loopback, in a folder of their own.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { chromium, type Browser, type Page } from 'playwright-core'
+
+const root = resolve(import.meta.dirname, '../../../..')
+
+export class Rig {
+  readonly dir = mkdtempSync(join(tmpdir(), 'vigil-e2e-'))
+  address = ''
+  code = ''
+  fingerprint = ''
+  rtsp = ''
+  private camera!: ChildProcess
+  private recorder!: ChildProcess
+  private browser!: Browser
+  private log = ''
+
+  static async start(): Promise<Rig> {
+    const rig = new Rig()
+    const port = await freePort()
+    rig.rtsp = `rtsp://127.0.0.1:${port}`
+    rig.camera = rig.run('bin/simcam', ['-addr', `127.0.0.1:${port}`, '-user', 'demo', '-pass', 'camera-Pass-1'])
+    await rig.line(rig.camera, /^ready/m)
+    await rig.serve(await freePort())
+    rig.browser = await chromium.launch({
+      executablePath: '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    })
+    return rig
+  }
+
+  private async serve(port: number): Promise<void> {
+    this.recorder = this.run('bin/vigil', ['serve', '--state', join(this.dir, 'state'), '--listen', `127.0.0.1:${port}`])
+    const said = await this.line(this.recorder, /https:\/\/\S+[\s\S]*?(?:code|ready)[^\n]*\n/)
+    this.address = /https:\/\/\S+/.exec(said)![0]
+    this.fingerprint = /[0-9a-f]{64}/.exec(said)?.[0] ?? ''
+    this.code = /([0-9A-Z]{4}-[0-9A-Z-]+)/.exec(said)?.[1] ?? ''
+  }
+
+  /** Stops and starts the recorder on the same port, as a service manager would. */
+  async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await end(this.recorder, signal)
+    await this.serve(Number(new URL(this.address).port))
+  }
+
+  async page(viewport = { width: 1280, height: 900 }): Promise<Page> {
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true })
+    const page = await context.newPage()
+    page.on('pageerror', (e) => (this.log += `page: ${e}\n`))
+    return page
+  }
+
+  /** What went wrong in the page and what the programs said, for a failing test. */
+  said(): string {
+    return this.log
+  }
+
+  async close(): Promise<void> {
+    await this.browser?.close()
+    await end(this.recorder)
+    await end(this.camera)
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+
+  private run(program: string, args: string[]): ChildProcess {
+    const p = spawn(join(root, program), args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const keep = (b: Buffer) => (this.log = (this.log + b).slice(-100_000))
+    p.stderr!.on('data', keep)
+    p.stdout!.on('data', keep)
+    return p
+  }
+
+  /** Waits for a program to print something. */
+  private line(p: ChildProcess, wanted: RegExp): Promise<string> {
+    return new Promise((ok, fail) => {
+      let all = ''
+      p.stdout!.on('data', (b: Buffer) => {
+        all += b
+        const m = wanted.exec(all)
+        if (m) ok(m[0])
+      })
+      p.on('exit', (code) => fail(new Error(`${p.spawnfile} ended with ${code}:\n${this.log}`)))
+    })
+  }
+}
+
+function end(p: ChildProcess | undefined, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  return new Promise((ok) => {
+    if (!p || p.exitCode !== null || p.signalCode !== null) return ok()
+    p.on('exit', () => ok())
+    p.kill(signal)
+  })
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((ok, fail) => {
+    const s = createServer()
+    s.on('error', fail)
+    s.listen(0, '127.0.0.1', () => {
+      const { port } = s.address() as { port: number }
+      s.close(() => ok(port))
+    })
+  })
+}
