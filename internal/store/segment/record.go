@@ -37,7 +37,7 @@ type frame struct {
 func (f frame) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(f.length))
 	dst = binary.BigEndian.AppendUint32(dst, f.number)
-	return append(dst, byte(f.kind), flag(f.final), 0, 0)
+	return append(dst, byte(f.kind), bit(f.final), 0, 0)
 }
 
 // parseFrame reads a frame; most is the length there is behind it.
@@ -78,10 +78,10 @@ const aadSize = 16 + 4 + 1 + 1
 func appendAAD(dst []byte, id media.SegmentID, f frame) []byte {
 	dst = append(dst, id[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, f.number)
-	return append(dst, byte(f.kind), flag(f.final))
+	return append(dst, byte(f.kind), bit(f.final))
 }
 
-func flag(v bool) byte {
+func bit(v bool) byte {
 	if v {
 		return 1
 	}
@@ -123,7 +123,7 @@ func (e *Entry) appendMeta(dst []byte, tracks int) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(e.Duration))
 	dst = binary.BigEndian.AppendUint32(dst, e.Lost)
 	dst = appendCause(dst, e.New)
-	dst = append(dst, flag(e.RandomAccess), byte(tracks), 0, 0, 0, 0, 0, 0)
+	dst = append(dst, bit(e.RandomAccess), byte(tracks), 0, 0, 0, 0, 0, 0)
 	for i := range e.Tracks[:tracks] {
 		p := &e.Tracks[i]
 		dst = binary.BigEndian.AppendUint16(dst, uint16(p.Units))

@@ -116,8 +116,11 @@ func (s *Reader) ending(at, size int64, w *Writer) (t trailer, x index, err erro
 		return t, index{}, &Damage{s.header.Segment, InIndex, err}
 	}
 	var end [TrailerSize]byte
-	if err := readAt(s.r, end[:], at+int64(n)); err != nil {
+	if at+int64(n)+TrailerSize > size {
 		return t, x, fmt.Errorf("segment %v: %w", s.header.Segment, ErrNoTrailer)
+	}
+	if err := readAt(s.r, end[:], at+int64(n)); err != nil {
+		return t, x, fmt.Errorf("recover segment %v: %w", s.header.Segment, err)
 	}
 	if size != at+int64(n)+TrailerSize {
 		return t, x, &Damage{s.header.Segment, InTrailer, fmt.Errorf("%d bytes behind the end", size-at-int64(n)-TrailerSize)}
@@ -125,19 +128,24 @@ func (s *Reader) ending(at, size int64, w *Writer) (t trailer, x index, err erro
 	if t, err = parseTrailer(end[:], size, s.header.Segment); err != nil {
 		return t, x, err
 	}
-	if got := digest(s.r, size-int64(len(t.sealed))); got != t.sealed {
+	got, err := digest(s.r, size-int64(len(t.sealed)))
+	if err != nil {
+		return t, x, fmt.Errorf("recover segment %v: %w", s.header.Segment, err)
+	}
+	if got != t.sealed {
 		return t, x, &Damage{s.header.Segment, InTrailer, errors.New("digest of other bytes")}
 	}
 	return t, x, nil
 }
 
-// digest is the SHA-256 of the first n bytes; of what there is, if they are
-// fewer.
-func digest(r io.ReaderAt, n int64) (d [32]byte) {
+// digest is the SHA-256 of the first n bytes.
+func digest(r io.ReaderAt, n int64) (d [32]byte, err error) {
 	h := sha256.New()
-	io.Copy(h, io.NewSectionReader(r, 0, n)) // a short read gives another digest
+	if m, err := io.Copy(h, io.NewSectionReader(r, 0, n)); err != nil || m != n {
+		return d, errors.Join(err, fmt.Errorf("%d of %d bytes read", m, n))
+	}
 	h.Sum(d[:0])
-	return d
+	return d, nil
 }
 
 // At tells how the segment stood after that many fragments, for comparison
@@ -147,13 +155,16 @@ func (rec *Recovered) At(src io.ReaderAt, records int) (Running, error) {
 		return Running{}, fmt.Errorf("segment %v: %d fragments are there, %d asked for", rec.Summary.Segment, len(rec.Entries), records)
 	}
 	w := Writer{header: header{Info: rec.Summary.Info}, tracks: rec.tracks, number: 1, sealed: sha256.New(), leaf: sha256.New()}
-	if _, err := io.Copy(w.sealed, io.NewSectionReader(src, 0, rec.starts[records])); err != nil {
-		return Running{}, fmt.Errorf("segment %v: %w", rec.Summary.Segment, err)
+	sealed, err := digest(src, rec.starts[records])
+	if err != nil {
+		return Running{}, fmt.Errorf("segment %v, %d fragments: %w", rec.Summary.Segment, records, err)
 	}
 	for i := range records {
 		w.entry = rec.Entries[i]
 		w.absorb(nil)
 	}
 	w.size = rec.starts[records]
-	return w.Running(), nil
+	state := w.Running()
+	state.Sealed = sealed
+	return state, nil
 }

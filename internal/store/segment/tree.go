@@ -21,7 +21,7 @@ import (
 func SampleHead(dst []byte, dts media.Ticks, cto int32, sync bool, size int) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(dts))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(cto))
-	dst = append(dst, flag(sync))
+	dst = append(dst, bit(sync))
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
 }
 
