@@ -148,7 +148,7 @@ func (f *Feed) switchOver(now time.Time) {
 	head := newPlayhead(f.next, now, f.stream.Shift)
 	head.seek(now, true)
 	_, _, due := f.video.next()
-	if _, _, key := head.next(); key.After(due) {
+	if _, _, key := head.next(); key.After(due.Add(time.Millisecond)) {
 		return
 	}
 	f.video, f.next = head, nil

@@ -21,9 +21,10 @@ type playhead struct {
 
 // newPlayhead starts at the place that the wall clock says, shifted.
 func newPlayhead(f *film, now time.Time, shift time.Duration) *playhead {
-	p := &playhead{film: f, speed: 1, base: now}
-	at := now.Add(-shift)
-	p.pos = at.Unix()*int64(f.clock) + int64(at.Nanosecond())*int64(f.clock)/1e9
+	at, clock := now.Add(-shift), int64(f.clock)
+	part := int64(at.Nanosecond()) * clock
+	p := &playhead{film: f, speed: 1, pos: at.Unix()*clock + part/1e9}
+	p.base = now.Add(-time.Duration(part % 1e9 / clock)) // the very time of pos: two films agree to the ns
 	p.seek(now, false)
 	return p
 }
