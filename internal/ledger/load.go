@@ -74,8 +74,11 @@ type replay struct {
 }
 
 // replay reads one file of the log and makes the edge and the tiles that
-// follow from it. ok is false when it has no good frame.
-func (f *folder) replay(span uint64, deep bool) (r replay, ok bool, err error) {
+// follow from it. ok is false when it has no good frame. What the file needs
+// from before it, the upper edge and leaves of its span that the file before has,
+// comes from partial tiles and that file; deep from full tiles one level
+// below; public from entry bundles.
+func (f *folder) replay(span uint64, deep, public bool) (r replay, ok bool, err error) {
 	b, err := f.readSpan(span)
 	if err != nil {
 		return r, false, err
@@ -104,7 +107,7 @@ func (f *folder) replay(span uint64, deep bool) (r replay, ok bool, err error) {
 		return add(entry)
 	}
 	spill := func() error { // the last leaves of the file before may lie in this span
-		if span == 0 || r.edge.size > base {
+		if span == 0 || public {
 			return nil
 		}
 		prev, err := f.readSpan(span - 1)
@@ -207,9 +210,10 @@ func (f *folder) load() (findings []Finding, err error) {
 	}
 	var r replay
 	for ok := false; any && !ok; {
-		r, ok, err = f.replay(span, false)
-		if errors.Is(err, errTiles) {
-			r, ok, err = f.replay(span, true)
+		for _, how := range [][2]bool{{false, false}, {true, false}, {false, true}, {true, true}} {
+			if r, ok, err = f.replay(span, how[0], how[1]); !errors.Is(err, errTiles) {
+				break
+			}
 		}
 		if errors.Is(err, errTiles) {
 			r, err = f.rebuild(span)
@@ -363,7 +367,7 @@ func (f *folder) settle(full []tile) error {
 // retile pays tiles that are owed.
 func (f *folder) retile() error {
 	f.owed = true
-	r, ok, err := f.replay(f.view().span, true)
+	r, ok, err := f.replay(f.view().span, true, false)
 	if err == nil && (!ok || r.edge.size > f.edge.size) {
 		err = errTiles
 	}
