@@ -26,6 +26,11 @@ type Packet struct {
 	Marker  bool
 	Lost    int   // packets known to be missing directly before this one
 	Arrived int64 // ns since the epoch, our clock
+
+	// Extension is the RTP header extension behind its 4-byte head, nil when
+	// there is none. Only MJPEG looks at it: ONVIF sends the headers of pictures
+	// there that RFC 2435 has no room for.
+	Extension []byte
 }
 
 // A Unit is one access unit.
@@ -68,5 +73,22 @@ type Depacketizer interface {
 
 // New returns the depacketizer for a track of a description.
 func New(m sdp.Media) (Depacketizer, error) {
-	return nil, &Error{Code: "unsupported-codec"}
+	switch m.Codec {
+	case 0:
+		return &prober{media: m}, nil
+	case media.H264:
+		return h264Depacketizer{newAssembler(&h264{}, m.ParameterSets)}, nil
+	case media.H265:
+		return h265Depacketizer{newAssembler(&h265{}, m.ParameterSets)}, nil
+	case media.MJPEG:
+		return newMJPEG(m), nil
+	case media.AAC:
+		if m.AAC.LATM {
+			return newLATM(m)
+		}
+		return newAAC(m)
+	case media.Opus, media.PCMA, media.PCMU:
+		return newPlain(m), nil
+	}
+	return nil, &Error{Code: "unsupported-codec", Detail: m.Codec.String()}
 }

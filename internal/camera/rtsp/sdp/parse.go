@@ -109,6 +109,7 @@ func (r *reader) read(i int, sec section, md *psdp.MediaDescription) {
 			m.Crypto = append(m.Crypto, a.Value)
 		}
 	}
+	m.Width, m.Height = dimensions(md.Attributes)
 	o, seen := offer{Media: m, kind: sec.kind}, false
 	for _, f := range md.MediaName.Formats {
 		taken, reason := r.format(m, sec.kind, f, md, track)
@@ -123,6 +124,20 @@ func (r *reader) read(i int, sec section, md *psdp.MediaDescription) {
 		}
 	}
 	r.medias = append(r.medias, o)
+}
+
+// dimensions reads a=x-dimensions:1920,1080 and a=framesize:96 1920-1080.
+func dimensions(attributes []psdp.Attribute) (int, int) {
+	value := find(attributes, "x-dimensions")
+	if value == "" {
+		_, value, _ = strings.Cut(find(attributes, "framesize"), " ")
+	}
+	w, h, _ := strings.Cut(strings.ReplaceAll(value, "-", ","), ",")
+	width, height := number(strings.TrimSpace(w), media.MaxPictureSide), number(strings.TrimSpace(h), media.MaxPictureSide)
+	if width == 0 || height == 0 {
+		return 0, 0
+	}
+	return width, height
 }
 
 func profile(proto string) Profile {

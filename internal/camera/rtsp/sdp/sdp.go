@@ -45,6 +45,8 @@ type Media struct {
 	OtherTypes  []uint8 // the text contradicts itself: packets may come under these as well
 	ClockRate   int     // of RTP time stamps, Hz
 	Channels    int     // sound; 0 when not said
+	Width       int     // by a=x-dimensions or a=framesize; 0 when not said. The parameter sets count, where there are any
+	Height      int
 
 	Profile   Profile
 	MIKEY     *mikey.Message // from a=key-mgmt here or in the session; nil when absent or unreadable
