@@ -273,3 +273,20 @@ func TestLog(t *testing.T) {
 		t.Errorf("%d lines", frames)
 	}
 }
+
+// TestNames shows that the servers the core names are asked in turn, whatever
+// the resolver has read.
+func TestNames(t *testing.T) {
+	var n names
+	n.set([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53"), netip.MustParseAddrPort("127.0.0.2:53")})
+	for _, want := range []string{"127.0.0.1:53", "127.0.0.2:53", "127.0.0.1:53"} {
+		c, err := n.dial(t.Context(), "udp", "192.0.2.1:53")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.RemoteAddr().String(); got != want {
+			t.Errorf("asks %s, want %s", got, want)
+		}
+		c.Close()
+	}
+}
