@@ -75,12 +75,12 @@ type Stream struct {
 	Mark   int           // the path number in the marks, 0 to 9999; by default the place in Config.Streams
 }
 
-// Demo returns the streams of the demonstration camera: "main" with the clock
+// Demo returns the streams of the demonstration camera: "clock" with the clock
 // over a street scene, "sub" the same in small, "aac" and "g711" with sound,
 // "h265".
 func Demo() []Stream {
 	return []Stream{
-		{Path: "main", Source: "clock"},
+		{Path: "clock", Source: "clock"},
 		{Path: "sub", Source: "clock-small"},
 		{Path: "aac", Source: "clock", Sound: "aac"},
 		{Path: "g711", Source: "clock", Sound: "alaw"},
