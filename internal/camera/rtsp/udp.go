@@ -64,7 +64,7 @@ func (p *socketPair) punch(report []byte) {
 		return
 	}
 	p.rtp.WriteToUDPAddrPort([]byte{0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, p.toRTP) //nolint:errcheck // a courtesy
-	p.rtcp.WriteToUDPAddrPort(report, p.toRTCP)                                     //nolint:errcheck // as above
+	p.rtcp.WriteToUDPAddrPort(report, p.toRTCP)                                      //nolint:errcheck // as above
 }
 
 // receive reads one socket until it is closed. Packets of others are counted
@@ -72,19 +72,21 @@ func (p *socketPair) punch(report []byte) {
 // after soon.
 func receive(c *net.UDPConn, camera netip.Addr, take func(b []byte), stranger func(), wait func() bool) {
 	buf := make([]byte, 65536)
-	waiting := false
-	for {
+	waiting, faults := false, 0
+	for faults < 100 {
 		n, from, err := c.ReadFromUDPAddrPort(buf)
 		switch {
 		case err == nil && from.Addr().Unmap() != camera:
 			stranger()
 		case err == nil:
+			faults = 0
 			take(buf[:n])
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded): // only to look after what is held back
 			waiting = false
-		default: // an ICMP error about what we sent: no reason to stop
+		default: // an ICMP error about what we sent: no reason to stop, but none to spin either
+			faults++
 		}
 		if w := wait(); w != waiting {
 			waiting = w
