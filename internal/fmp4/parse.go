@@ -197,10 +197,10 @@ func (f *Fragment) trun(b []byte, dts media.Ticks, moof, end int) error {
 	if n == 0 || n > media.MaxUnits || int(n) > media.MaxUnits-len(f.samples) || len(b) != 12+row*int(n) {
 		return fmt.Errorf("trun of %d samples in %d bytes", n, len(b))
 	}
-	if uint64(offset) > uint64(end) || moof+int(offset) < f.Payload {
+	at := moof + int(offset) // 33 bits at most
+	if at < f.Payload || at > end {
 		return fmt.Errorf("samples at %d, outside the mdat", offset)
 	}
-	at := moof + int(offset)
 	for b = b[12:]; len(b) > 0; b = b[row:] {
 		duration, size, flags := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
 		s := Sample{DTS: dts, Duration: media.Ticks(duration), Sync: flags == flagSync, Offset: at, Size: int(size)}

@@ -88,6 +88,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no samples", func(b []byte) []byte { put(box(b, "trun"), 12, 0); return b }},
 		{"more samples than rows", func(b []byte) []byte { put(box(b, "trun"), 12, 4); return b }},
 		{"samples in the boxes", func(b []byte) []byte { put(box(b, "trun"), 16, 8); return b }},
+		{"samples behind the end, offset within", func(b []byte) []byte { put(box(b, "trun"), 16, uint32(len(b))); return b }},
 		{"samples behind the end", func(b []byte) []byte { put(box(b, "trun"), 16, 1<<20); return b }},
 		{"offset that runs over", func(b []byte) []byte { put(box(b, "trun"), 16, 1<<32-1); return b }},
 		{"no duration", func(b []byte) []byte { put(box(b, "trun"), 20, 0); return b }},
