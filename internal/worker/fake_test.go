@@ -142,6 +142,10 @@ func misbehave(spec wire.Spec, how string) {
 		syscall.Exec("/bin/true", []string{"true"}, nil)
 	case "hang":
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case "deaf": // the kernel wakes those that a death orphans
+		for {
+			syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		}
 	case "garbage":
 		raw([]byte("HTTP/1.1 200 OK\r\n\r\n<html>"))
 	case "stranger":
@@ -209,7 +213,7 @@ func raw(b []byte) {
 // coreToKill is a core with two cameras, of which one does not even run any
 // more; it tells the numbers of its workers and waits.
 func coreToKill() {
-	a, b := cam(1, "steady"), cam(2, "hang")
+	a, b := cam(1, "steady"), cam(2, "deaf")
 	o := Options{Sink: func(media.StreamID) Sink { return nowhere{} }, Log: slog.New(slog.DiscardHandler)}
 	o.time = standard
 	o.time.unheard = 1 << 30

@@ -21,8 +21,10 @@ const (
 	batchBurst   = 4096
 	byteRate     = 64 << 20 // a second
 	byteBurst    = 256 << 20
-	controlRate  = 64 // status, tracks and log frames of a process, a second
+	controlRate  = 64 // frames of a process that are neither batch nor log, a second
 	controlBurst = 8192
+	logRate      = 32 // lines of a process, a second; its own limit is a third
+	logBurst     = 512
 )
 
 // maxSkew is how far a unit's time may be from the core's clock.

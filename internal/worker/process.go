@@ -226,15 +226,15 @@ func (pr *process) read(hello chan<- error) {
 		return
 	}
 	var (
-		clock   clock
-		control = rate.NewLimiter(controlRate, controlBurst)
+		clock  clock
+		limits = limits{rate.NewLimiter(controlRate, controlBurst), rate.NewLimiter(logRate, logBurst)}
 	)
 	for err == nil {
 		var h wire.Header
 		if h, err = r.Next(); err != nil {
 			break
 		}
-		if err = pr.frame(r, h, &clock, control); err != nil {
+		if err = pr.frame(r, h, &clock, limits); err != nil {
 			err = pr.violation(h, err)
 		}
 	}
@@ -271,8 +271,11 @@ func (pr *process) hello(r *wire.Reader) error {
 	return nil
 }
 
+// limits are those of all streams of a process together.
+type limits struct{ control, log *rate.Limiter }
+
 // frame takes one frame; every error is a violation.
-func (pr *process) frame(r *wire.Reader, h wire.Header, c *clock, control *rate.Limiter) error {
+func (pr *process) frame(r *wire.Reader, h wire.Header, c *clock, l limits) error {
 	now := time.Now()
 	var in *inlet
 	if h.Stream != 0 && h.Type != wire.TypeProbed && h.Type != wire.TypeFell {
@@ -280,8 +283,8 @@ func (pr *process) frame(r *wire.Reader, h wire.Header, c *clock, control *rate.
 			return fmt.Errorf("%w: %d", ErrStranger, h.Stream)
 		}
 	}
-	if h.Type != wire.TypeBatch && h.Type != wire.TypePong && !control.AllowN(now, 1) {
-		return fmt.Errorf("%w: over %d control frames a second", ErrFlood, controlRate)
+	if h.Type == wire.TypeLog && !l.log.AllowN(now, 1) || h.Type != wire.TypeLog && h.Type != wire.TypeBatch && !l.control.AllowN(now, 1) {
+		return fmt.Errorf("%w: too many %v frames a second", ErrFlood, h.Type)
 	}
 	switch h.Type {
 	case wire.TypeBatch:

@@ -28,7 +28,7 @@ type bench struct {
 	pool *Pool
 	stop context.CancelFunc
 	done chan error
-	log  *bytes.Buffer
+	log  *lockedWriter
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -93,9 +93,9 @@ func (b *bench) Jail(_ int, report []wire.Guard) {
 }
 
 func newBench(t *testing.T, turn func(*Options)) *bench {
-	b := &bench{t: t, sinks: map[media.StreamID]*sink{}, status: map[media.StreamID][]wire.State{}, done: make(chan error, 1), log: new(bytes.Buffer)}
+	b := &bench{t: t, sinks: map[media.StreamID]*sink{}, status: map[media.StreamID][]wire.State{}, done: make(chan error, 1), log: new(lockedWriter)}
 	b.cond = sync.NewCond(&b.mu)
-	o := Options{Events: b, Log: slog.New(slog.NewTextHandler(&lockedWriter{w: b.log}, nil)), time: standard}
+	o := Options{Events: b, Log: slog.New(slog.NewTextHandler(b.log, nil)), time: standard}
 	o.time.ping, o.time.unheard = 200*time.Millisecond, 20
 	o.time.restart = 20 * time.Millisecond
 	o.Sink = func(id media.StreamID) Sink {
@@ -127,7 +127,13 @@ func newBench(t *testing.T, turn func(*Options)) *bench {
 // lockedWriter is one for several loggers.
 type lockedWriter struct {
 	mu sync.Mutex
-	w  *bytes.Buffer
+	w  bytes.Buffer
+}
+
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.String()
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
