@@ -13,6 +13,7 @@ type packet struct {
 	time        uint32
 	ssrc        uint32
 	padded      bool
+	extension   int // where the header extension starts, behind its head; 0 none
 	body        int // where the payload starts
 }
 
@@ -33,6 +34,7 @@ func parseRTP(b []byte) (p packet, ok bool) {
 		if len(b) < p.body+4 {
 			return p, false
 		}
+		p.extension = p.body + 4
 		p.body += 4 + 4*int(binary.BigEndian.Uint16(b[p.body+2:]))
 	}
 	return p, p.body <= len(b)
@@ -47,4 +49,12 @@ func (p *packet) trim(b []byte) []byte {
 		}
 	}
 	return b[p.body:]
+}
+
+// extra returns the header extension, nil when there is none.
+func (p *packet) extra(b []byte) []byte {
+	if p.extension == 0 {
+		return nil
+	}
+	return b[p.extension:p.body]
 }

@@ -23,6 +23,7 @@ import (
 
 	"vigil/internal/camera/rtsp/depay"
 	"vigil/internal/camera/rtsp/sdp"
+	"vigil/internal/media"
 )
 
 // Options say which stream to play and how. They come from an administrator.
@@ -159,8 +160,9 @@ type Memory struct {
 
 // A Session is what a camera agreed to.
 type Session struct {
-	Tracks      []sdp.Media // video first, then at most one sound: those that were set up
-	Transport   Transport   // TCP or UDP
+	Tracks      []sdp.Media    // video first, then at most one sound: those that were set up
+	Known       []*media.Track // what the description tells of each, nil where only the packets will
+	Transport   Transport      // TCP or UDP
 	Link        Link
 	SRTP        bool
 	Certificate *Certificate // TLS only

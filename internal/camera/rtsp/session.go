@@ -169,6 +169,7 @@ func (s *session) setup(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.agreed.Tracks = append(s.agreed.Tracks, m)
+			s.agreed.Known = append(s.agreed.Known, t.depay.Track())
 			s.agreed.SRTP = s.agreed.SRTP || t.opening != nil
 		case video || ctx.Err() != nil:
 			return err

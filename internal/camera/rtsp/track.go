@@ -148,7 +148,7 @@ func (t *track) push(p *packet, b []byte, lost int, arrived int64) {
 	mono := t.s.o.Clock.Mono()
 	t.rcv.add(p.seq, p.time, mono, int64(t.m.ClockRate))
 	t.time, t.arrived, t.bye = p.time, arrived, 0
-	units, err := t.depay.Push(depay.Packet{Payload: p.trim(b), Time: p.time, Marker: p.marker, Lost: lost, Arrived: arrived})
+	units, err := t.depay.Push(depay.Packet{Payload: p.trim(b), Time: p.time, Marker: p.marker, Lost: lost, Arrived: arrived, Extension: p.extra(b)})
 	if err != nil {
 		t.s.stats.Faults++
 		t.fault("depacketize", err)
