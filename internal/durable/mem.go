@@ -112,9 +112,15 @@ func (m *Mem) RestartKeeping(chance *rand.Rand) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if chance != nil {
-		for _, v := range slices.Clone(m.moves) {
-			if chance.IntN(2) == 0 {
-				m.settle(v)
+		// A prefix, as a journal would; the halves of a rename stay together.
+		kept := chance.IntN(len(m.moves) + 1)
+		for _, v := range m.moves[:kept] {
+			m.settle(v)
+		}
+		for _, v := range m.moves[kept:] {
+			delete(v.to.live, v.new)
+			if v.from.safe[v.old] == v.n {
+				v.from.live[v.old] = v.n
 			}
 		}
 	}
@@ -144,6 +150,11 @@ func forget(n *node, chance *rand.Rand, seen map[*node]bool) {
 		for _, name := range slices.Sorted(maps.Keys(n.live)) {
 			if n.safe[name] == nil && chance.IntN(2) == 0 {
 				n.safe[name] = n.live[name]
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(n.safe)) {
+			if n.live[name] == nil && chance.IntN(2) == 0 {
+				delete(n.safe, name)
 			}
 		}
 	}

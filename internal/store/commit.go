@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -174,7 +175,9 @@ func (s *Store) commit(ctx context.Context, leaves []ledger.Leaf) {
 			s.mu.Lock()
 			it.moved, it.err = true, err
 			s.mu.Unlock()
-			s.wake()
+			if err == nil {
+				s.wake() // else the next beat tries again, and not this one
+			}
 		}
 		if it.stage == empty {
 			it.vol.Discard(openName(it.info.Segment), done)
@@ -189,14 +192,24 @@ const maxCommit = 1024
 
 // settle takes from the list what is done with.
 func (s *Store) settle() {
+	var lost []*sealed
+	defer func() {
+		for _, it := range lost {
+			s.damaged(FileTampered, it.meta, "the file is gone from open/")
+		}
+	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beat.items = slices.DeleteFunc(s.beat.items, func(it *sealed) bool {
 		if it.moved && it.err != nil {
-			if away := new(volume.Error); errors.As(it.err, &away) {
+			s.log.Error("move of a segment", "segment", it.info.Segment, "err", it.err)
+			switch away := new(volume.Error); {
+			case errors.As(it.err, &away):
 				it.stage = gone // recovery finds it when the volume comes back
-			} else {
-				s.log.Error("move of a segment", "segment", it.info.Segment, "err", it.err)
+			case errors.Is(it.err, fs.ErrNotExist):
+				it.stage = gone
+				lost = append(lost, it)
+			default:
 				it.moving, it.moved, it.err = false, false, nil // again in the next beat
 			}
 		} else if it.moved {
@@ -321,7 +334,6 @@ func (s *Store) mark(last bool) {
 				h.settled = upTo
 			}
 			s.mu.Unlock()
-			s.wake()
 		})
 	}
 }

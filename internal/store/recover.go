@@ -225,7 +225,7 @@ func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentI
 		it.stage, it.leaf, it.meta, it.recovered = inLedger, k.leaf, k.meta, "in the ledger, not moved"
 		it.info = segment.Info{Segment: id, Stream: k.meta.Stream, Camera: k.meta.Camera}
 		if err := segment.Verify(io.NewSectionReader(f, 0, f.Size()), k.meta.Sealed); err != nil {
-			s.damaged(FileDamaged, k.meta, 0, err.Error())
+			s.damaged(FileDamaged, k.meta, err.Error())
 		}
 		return it, nil
 	}
@@ -345,7 +345,7 @@ func (s *Store) tampered(p ledger.OpenSegment, info segment.Info, until int64, r
 }
 
 // damaged raises the alert for a file of the ledger.
-func (s *Store) damaged(kind string, m ledger.SegmentMeta, seconds int64, reason string) {
+func (s *Store) damaged(kind string, m ledger.SegmentMeta, reason string) {
 	args := map[string]string{"stream": m.Stream.String(), "camera": m.Camera.String(), "from": stamp(m.Start), "to": stamp(m.End), "reason": reason}
 	s.cfg.Alerts.Raise(kind, m.Segment.String(), args)
 	s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.damaged", Object: m.Segment.String(), Camera: m.Camera, Reason: reason, Detail: args})

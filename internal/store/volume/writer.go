@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -252,9 +253,9 @@ func (v *Volume) runTasks(root durable.Root) error {
 			v.mu.Unlock()
 			return nil
 		}
-		if full(err) {
+		if full(err) || permanent(err) && !errors.Is(err, fs.ErrNotExist) {
 			v.mu.Unlock()
-			return err // stays to be done
+			return err // stays to be done, or is told when the disk is given up
 		}
 		v.tasks = v.tasks[1:]
 		if err != nil {

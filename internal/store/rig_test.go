@@ -1,0 +1,450 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/durable"
+	"vigil/internal/keys"
+	"vigil/internal/ledger"
+	"vigil/internal/media"
+	"vigil/internal/store/segment"
+	"vigil/internal/store/volume"
+)
+
+// A rig is a store with real keys, a real ledger and a volume, all on one disk
+// in memory, so that a crash takes all of it at once. It runs in a synctest
+// bubble.
+type rig struct {
+	t     *testing.T
+	disk  *durable.Mem
+	ring  *keys.Ring
+	book  *ledger.Ledger
+	vol   *volume.Volume
+	store *Store
+	log   *trail
+	board *board
+	group bool
+	torn  bool   // the disk kept by chance what was not synced: a file may lack its header
+	end   func() // stops the store and waits
+
+	streams []*stream
+	sealed  map[media.SegmentID]ledger.Digest // acknowledged by a leaf
+	safe    map[media.SegmentID]int           // fragments acknowledged as durable
+	made    map[[32]byte]media.SegmentID      // every fragment ever made
+	frags   map[media.SegmentID][][32]byte
+	removed map[media.SegmentID]bool
+}
+
+// A stream records.
+type stream struct {
+	id     media.StreamID
+	cam    media.CameraID
+	tracks *media.Tracks
+	w      *Writer
+	n      int
+}
+
+func newRig(t *testing.T, group bool) *rig {
+	r := &rig{
+		t: t, disk: durable.NewMem(), group: group, log: &trail{}, board: &board{raised: map[string]map[string]string{}},
+		sealed: map[media.SegmentID]ledger.Digest{}, safe: map[media.SegmentID]int{},
+		made: map[[32]byte]media.SegmentID{}, frags: map[media.SegmentID][][32]byte{}, removed: map[media.SegmentID]bool{},
+	}
+	r.pose()
+	for i := range 2 {
+		r.streams = append(r.streams, &stream{id: media.StreamID{byte(i + 1)}, cam: media.CameraID{byte(i + 1)}, tracks: testTracks()})
+	}
+	for _, dir := range []string{"sys/keys", "sys/ledger", "mnt"} {
+		if err := durable.MkdirAll(r.disk, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+func (r *rig) pose() {
+	r.disk.Pose(durable.Disk{Device: 1, ID: "mem", Kind: "mem", MountPoint: r.group})
+}
+
+func testTracks() *media.Tracks {
+	return &media.Tracks{Init: []byte("init"), List: []media.Track{{Number: 1, Codec: media.H264, Codecs: "avc1.42c01e", Width: 320, Height: 240, Config: []byte{1}}}}
+}
+
+// boot starts everything, as after a power-on.
+func (r *rig) boot() {
+	r.t.Helper()
+	ok, err := keys.Exists(r.disk, "sys/keys")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if ok {
+		r.ring, err = keys.Open(r.disk, "sys/keys")
+	} else {
+		r.ring, err = keys.Create(r.disk, "sys/keys")
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	signer := ledger.Signer{ECDSA: r.ring.Signer().ECDSA(), Ed25519: r.ring.Signer().Ed25519()}
+	r.book, err = ledger.Open(ledger.Folder{FS: r.disk, Dir: "sys/ledger", Name: "system"}, nil, signer, r.ring.Purpose("ledger"), "test")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.vol = volume.New(volume.Config{FS: r.disk, Dir: "mnt", Key: r.ring.Purpose("volumes"), Set: volume.SetID{1}, New: true})
+	r.log.crash()
+	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board})
+	if err := r.vol.Attach(); err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	s := r.store
+	go func() {
+		defer close(done)
+		s.Run(ctx)
+	}()
+	r.end = func() {
+		cancel()
+		<-done
+		r.book.Close()
+	}
+	synctest.Wait()
+}
+
+// put records n fragments on each stream, one each 250 ms.
+func (r *rig) put(n int) {
+	for range n {
+		for _, st := range r.streams {
+			r.one(st)
+		}
+		time.Sleep(250 * time.Millisecond)
+		r.witness()
+	}
+}
+
+// one records one fragment, in a new segment if need be.
+func (r *rig) one(st *stream) {
+	b := batch(st)
+	defer b.Release()
+	if st.w == nil {
+		w, err := r.store.Create(actor.Of("recorder", "amy"), segment.Info{Stream: st.id, Camera: st.cam}, st.tracks, nil)
+		if err != nil {
+			return
+		}
+		st.w = w
+	}
+	if err := st.w.Append(b); err != nil {
+		r.cut(st)
+		return
+	}
+	sum := sha256.Sum256(b.Fragment)
+	r.made[sum] = st.w.ID()
+	r.frags[st.w.ID()] = append(r.frags[st.w.ID()], sum)
+}
+
+func (r *rig) cut(st *stream) {
+	if st.w != nil {
+		st.w.Close(media.CutLength)
+		st.w = nil
+	}
+}
+
+func (r *rig) cutAll() {
+	for _, st := range r.streams {
+		r.cut(st)
+	}
+}
+
+// batch is a quarter of a second of a stream, unlike every other.
+func batch(st *stream) *media.Batch {
+	st.n++
+	b := media.NewBatch(300)
+	b.Tracks = st.tracks
+	binary.BigEndian.PutUint64(b.Payload(), uint64(st.n))
+	copy(b.Payload()[8:], st.id[:])
+	now := time.Now()
+	b.Units = append(b.Units, media.Unit{Track: 1, RandomAccess: true, DTS: media.TicksOf(now), Arrived: now.UnixNano(), Data: b.Payload()})
+	b.Fragment = b.Front(20)
+	copy(b.Fragment, "boxes of a fragment ")
+	return b
+}
+
+// witness writes down what was acknowledged by now.
+func (r *rig) witness() {
+	r.book.Follow(0, func(_ uint64, l ledger.Leaf) error {
+		if l.Lost {
+			return nil
+		}
+		if l.Kind == ledger.Segment {
+			m, err := ledger.ParseSegment(l)
+			if err != nil {
+				r.t.Error(err)
+				return err
+			}
+			r.sealed[m.Segment] = m.Sealed
+		}
+		if l.Kind == ledger.Tombstone {
+			m, _ := ledger.ParseTombstone(l)
+			r.removed[m.Segment] = true
+		}
+		return nil
+	})
+	for _, st := range r.streams {
+		if st.w == nil {
+			continue
+		}
+		_, _, safe, err := st.w.file.Progress()
+		if err != nil {
+			continue
+		}
+		st.w.mu.Lock()
+		n := 0
+		for _, e := range st.w.seg.Entries(0) {
+			if e.Offset+int64(e.Length) <= safe {
+				n++
+			}
+		}
+		st.w.mu.Unlock()
+		r.safe[st.w.ID()] = max(r.safe[st.w.ID()], n)
+	}
+}
+
+// crash cuts the power; restart switches it on again.
+func (r *rig) crash() {
+	r.disk.Crash()
+	for _, st := range r.streams {
+		st.w = nil
+	}
+	r.end()
+}
+
+func (r *rig) restart() {
+	r.t.Helper()
+	r.disk.Restart()
+	r.boot()
+	r.await()
+}
+
+// await lets recovery and commits come to rest.
+func (r *rig) await() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := r.store.Recover(ctx); err != nil {
+		r.t.Errorf("recover: %v", err)
+	}
+	time.Sleep(3 * time.Second)
+}
+
+// invariants checks everything that the page of the design promises: what was
+// acknowledged is there, byte for byte; what is there was made by us; files and ledger
+// agree. After lying disks, what is not there must have been reported.
+func (r *rig) invariants(lies bool) {
+	r.t.Helper()
+	rep, err := r.store.Check(context.Background(), Bytes, nil)
+	if err != nil {
+		r.t.Fatalf("check: %v", err)
+	}
+	if (!rep.OK() || rep.Counts[Pending] > 0 || rep.Counts[Quarantined] > 0 && !r.torn) && !lies {
+		r.t.Errorf("check finds %v", rep.Findings)
+	}
+	told := map[media.SegmentID]bool{}
+	for _, f := range rep.Findings {
+		told[f.Segment] = true
+	}
+	for id := range r.sealed {
+		if r.board.about(id.String()) {
+			told[id] = true
+		}
+	}
+	for id := range r.safe {
+		if r.board.about(id.String()) {
+			told[id] = true
+		}
+	}
+
+	have := map[media.SegmentID][][32]byte{}
+	digests := map[media.SegmentID]ledger.Digest{}
+	tombs := map[media.SegmentID]bool{}
+	err = r.book.Follow(0, func(_ uint64, l ledger.Leaf) error {
+		if l.Lost && lies {
+			return nil
+		}
+		switch l.Kind {
+		case ledger.Tombstone:
+			m, err := ledger.ParseTombstone(l)
+			tombs[m.Segment] = true
+			return err
+		case ledger.Segment:
+			m, err := ledger.ParseSegment(l)
+			if err != nil {
+				return err
+			}
+			if _, twice := digests[m.Segment]; twice {
+				r.t.Errorf("segment %s has two leaves", m.Segment)
+			}
+			digests[m.Segment] = m.Sealed
+			if !told[m.Segment] {
+				have[m.Segment] = r.fragments(m)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for id, d := range r.sealed {
+		if digests[id] != d && !lies {
+			r.t.Errorf("segment %s was in the ledger and is not, or is another", id)
+		}
+	}
+	for id := range r.removed {
+		if !tombs[id] && !lies {
+			r.t.Errorf("segment %s was removed and has no tombstone", id)
+		}
+	}
+	for id, n := range r.safe {
+		if tombs[id] || told[id] {
+			continue
+		}
+		if len(have[id]) < n && !lies {
+			r.t.Errorf("segment %s has %d fragments, %d were durable", id, len(have[id]), n)
+		}
+	}
+	for id, list := range have {
+		if tombs[id] || told[id] {
+			continue
+		}
+		want := r.frags[id]
+		if len(list) > len(want) || !slices.Equal(list, want[:min(len(list), len(want))]) {
+			r.t.Errorf("segment %s: %d fragments are not the first of the %d that were made", id, len(list), len(want))
+		}
+		if !r.log.has("segment.recover", id) && !(r.log.has("segment.open", id) && r.log.has("segment.close", id)) {
+			r.t.Errorf("segment %s lacks a record of its opening or closing", id)
+		}
+	}
+	if list, _ := r.disk.ReadDir("mnt/open"); len(list) > 0 && !lies {
+		id, _ := segmentID(list[0].Name())
+		r.t.Errorf("%d files left in open/: %v, in the ledger %v, removed %v", len(list), list, !(digests[id] == ledger.Digest{}), tombs[id])
+	}
+}
+
+// fragments reads a segment back.
+func (r *rig) fragments(m ledger.SegmentMeta) (list [][32]byte) {
+	f, err := r.store.Open(m.Segment, m.Start)
+	if err != nil {
+		return nil // Check tells, or it was removed
+	}
+	defer f.Close()
+	s, err := segment.Open(f, f.Size(), r.store.Unwrap)
+	if err != nil {
+		r.t.Errorf("segment %s: %v", m.Segment, err)
+		return nil
+	}
+	for i := range s.Index() {
+		b, err := s.Fragment(nil, i)
+		if err != nil {
+			r.t.Errorf("segment %s: %v", m.Segment, err)
+			return list
+		}
+		list = append(list, sha256.Sum256(b))
+	}
+	return list
+}
+
+// A trail is an audit log that forgets, in a crash, what was not flushed.
+type trail struct {
+	mu      sync.Mutex
+	queue   []Entry
+	entries []Entry
+	fail    error
+	anchors int
+}
+
+func (l *trail) Record(e Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	l.queue = append(l.queue, e)
+	return nil
+}
+
+func (l *trail) Flush() (ledger.Leaf, func(), bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil || len(l.queue) == 0 {
+		return ledger.Leaf{}, nil, false, l.fail
+	}
+	m := ledger.AuditMeta{First: uint64(len(l.entries)), Head: sha256.Sum256(fmt.Append(nil, l.queue))}
+	l.entries = append(l.entries, l.queue...)
+	m.Last = uint64(len(l.entries))
+	l.queue = nil
+	return m.Leaf(), func() { l.anchors++ }, true, nil
+}
+
+func (l *trail) crash() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = nil
+}
+
+func (l *trail) has(action string, id media.SegmentID) bool {
+	return l.find(action, id.String()) != nil
+}
+
+func (l *trail) find(action, object string) *Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.entries {
+		if l.entries[i].Action == action && l.entries[i].Object == object {
+			return &l.entries[i]
+		}
+	}
+	return nil
+}
+
+// A board remembers what was ever raised.
+type board struct {
+	mu     sync.Mutex
+	raised map[string]map[string]string // by kind and object
+	now    []string
+}
+
+func (b *board) Raise(kind, object string, args map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := kind + " " + object
+	b.raised[key] = args
+	if !slices.Contains(b.now, key) {
+		b.now = append(b.now, key)
+	}
+}
+
+func (b *board) Clear(kind, object string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = slices.DeleteFunc(b.now, func(k string) bool { return k == kind+" "+object })
+}
+
+func (b *board) about(object string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k := range b.raised {
+		if bytes.HasSuffix([]byte(k), []byte(object)) {
+			return true
+		}
+	}
+	return false
+}

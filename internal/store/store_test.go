@@ -1,0 +1,82 @@
+package store
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vigil/internal/media"
+)
+
+// TestRecord follows segments from batch to ledger, audit log and place.
+//
+//vigil:clause 5.2.7.2
+func TestRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(8)
+		ids := []media.SegmentID{r.streams[0].w.ID(), r.streams[1].w.ID()}
+		r.cutAll()
+		r.put(4)
+		time.Sleep(3 * time.Second)
+		r.witness()
+		for _, id := range ids {
+			if _, ok := r.sealed[id]; !ok {
+				t.Errorf("segment %s is not in the ledger", id)
+			}
+			e := r.log.find("segment.close", id.String())
+			if e == nil {
+				t.Fatalf("segment %s: no record of its closing", id)
+			}
+			if e.Actor.String() != "system recorder (armed by amy)" || !e.OK || e.At.IsZero() || e.Camera.IsZero() {
+				t.Errorf("record of closing: %+v", e)
+			}
+			for _, k := range []string{"bytes", "from", "to", "digest", "stream", "volume", "leaf"} {
+				if e.Detail[k] == "" {
+					t.Errorf("record of closing has no %s: %v", k, e.Detail)
+				}
+			}
+			if f, err := r.disk.Stat("mnt/" + SegmentName(id, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())); err != nil || f.Size() == 0 {
+				t.Errorf("segment %s: %v", id, err)
+			}
+		}
+		r.cutAll()
+		r.end()
+		r.boot()
+		r.await()
+		r.invariants(false)
+		if n, _ := r.vol.Settled(); n == 0 {
+			t.Error("an orderly end leaves no mark")
+		}
+		r.end()
+	})
+}
+
+// TestCrash cuts the power at rest and in the middle.
+func TestCrash(t *testing.T) {
+	for _, group := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, group)
+			r.boot()
+			r.put(10)
+			r.cutAll()
+			r.put(30)
+			r.crash()
+			r.restart()
+			r.invariants(false)
+			most := 0
+			for _, n := range r.safe {
+				most = max(most, n)
+			}
+			if most < 30-6 { // a beat and a hand-over
+				t.Errorf("of 30 fragments %d were durable", most)
+			}
+			r.put(5)
+			r.cutAll()
+			time.Sleep(3 * time.Second)
+			r.invariants(false)
+			r.end()
+		})
+	}
+}
