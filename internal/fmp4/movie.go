@@ -53,12 +53,11 @@ type Movie struct {
 
 // A movieTrack has the tables of one track, in the form they have in the file.
 type movieTrack struct {
-	track   media.Track // of the first sample entry; Number 0: no samples yet
-	entries [][]byte    // sample entries
-	start   media.Ticks // file time of the first sample
-	lead    media.Ticks // composition offset of the first sample
-	last    Sample      // the newest; its duration is not yet in stts
-	at      media.Ticks // its file time
+	entries []media.Track // one for each sample entry
+	start   media.Ticks   // file time of the first sample
+	lead    media.Ticks   // composition offset of the first sample
+	last    Sample        // the newest; its duration is not yet in stts
+	at      media.Ticks   // its file time
 
 	samples, chunks                    uint32
 	sttsRun, cttsRun                   [2]uint32 // count, value
@@ -135,20 +134,23 @@ func (m *Movie) part(track media.Track, p *Part, base int64) (n int, err error) 
 // entry returns the number of the track's sample entry, from 1. Encoders that
 // changed their settings within a codec get another entry.
 func (t *movieTrack) entry(track media.Track) (uint32, error) {
-	if t.track.Number == 0 {
-		t.track = track
-	} else if t.track.Codec != track.Codec {
-		return 0, fmt.Errorf("track %d, %v: %w: %v", track.Number, track.Codec, ErrCodec, t.track.Codec)
-	}
-	var w boxes
-	w.sampleEntry(track)
-	for i, e := range t.entries {
-		if bytes.Equal(e, w.b) {
+	for i := range t.entries {
+		if Same(&t.entries[i], &track) {
 			return uint32(i + 1), nil
 		}
 	}
-	t.entries = append(t.entries, w.b)
+	if len(t.entries) > 0 && t.entries[0].Codec != track.Codec {
+		return 0, fmt.Errorf("track %d, %v: %w: %v", track.Number, track.Codec, ErrCodec, t.entries[0].Codec)
+	}
+	t.entries = append(t.entries, track)
 	return uint32(len(t.entries)), nil
+}
+
+// Same tells whether two tracks have one sample entry: what decodes the one
+// decodes the other.
+func Same(a, b *media.Track) bool {
+	return a.Number == b.Number && a.Codec == b.Codec && a.Width == b.Width && a.Height == b.Height &&
+		a.SampleRate == b.SampleRate && a.Channels == b.Channels && bytes.Equal(a.Config, b.Config)
 }
 
 func (t *movieTrack) sample(s *Sample, at media.Ticks) {
@@ -263,18 +265,18 @@ func (w *boxes) movieTrack(m *Movie, t *movieTrack, begin media.Ticks) media.Tic
 	end := t.at + t.last.Duration
 	shown := max(0, min(end+t.lead, m.to-m.shift)-begin)
 	trak := w.begin("trak")
-	w.tkhd(t.track, uint64(shown))
+	w.tkhd(t.entries[0], uint64(shown))
 	w.edits(begin-t.start, shown)
 	mdia := w.begin("mdia")
 	w.mdhd(uint64(end - t.start))
-	w.hdlr(t.track)
+	w.hdlr(t.entries[0])
 	minf := w.begin("minf")
-	w.mediaHeader(t.track)
+	w.mediaHeader(t.entries[0])
 	stbl := w.begin("stbl")
 	stsd := w.begin("stsd")
 	w.u32(0, uint32(len(t.entries)))
 	for _, e := range t.entries {
-		w.b = append(w.b, e...)
+		w.sampleEntry(e)
 	}
 	w.end(stsd)
 	w.table("stts", uint32(len(t.stts)/8), t.stts)
