@@ -108,16 +108,20 @@ func (s *scanner) next() (item, error) {
 func (s *scanner) dollar(channel byte, n int) (it item, took bool, err error) {
 	use := s.channels[channel]
 	if use == foreign || n < 8 || use == rtpChannel && n < rtpHeader {
-		return item{}, false, s.pass(n, &took)
+		err = s.pass(n, &took)
+		return item{}, took, err
 	}
-	b, err := s.br.Peek(4 + n)
+	b, err := s.br.Peek(4 + 2)
 	if err != nil {
 		return item{}, false, err
 	}
-	b = b[4:]
-	if b[0]>>6 != 2 || use == rtcpChannel && (b[1] < 192 || b[1] > 223) {
+	if b[4]>>6 != 2 || use == rtcpChannel && (b[5] < 192 || b[5] > 223) {
 		return item{}, false, nil // garbage, or a frame cut short before this one
 	}
+	if b, err = s.br.Peek(4 + n); err != nil {
+		return item{}, false, err
+	}
+	b = b[4:]
 	s.understood()
 	s.pending = 4 + n
 	return item{use: use, channel: channel, frame: b}, true, nil
