@@ -177,3 +177,13 @@ func ParseProof(text []byte, keys PublicKeys) (p Proof, err error) {
 	}
 	return p, nil
 }
+
+// RootAt returns the root that the ledger had at an earlier size, read from
+// tiles that are checked against the newest checkpoint.
+func (l *Ledger) RootAt(size uint64) (Digest, error) {
+	root, err := l.home.rootAt(size)
+	if err != nil {
+		return root, fmt.Errorf("root of %d leaves: %w", size, err)
+	}
+	return root, nil
+}
