@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 )
 
 // An FS is what the record is written through. Names are slash-separated
@@ -137,19 +136,23 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 }
 
 // MkdirAll makes a folder and the missing ones above it, durable, for the
-// owner only. It is nil when the folder is there.
+// owner only. Of a folder that is there it makes the name durable: whoever
+// made it may have failed to. So it is not for every write.
 func MkdirAll(fsys FS, dir string) error {
 	dir = path.Clean(dir)
+	parent := path.Dir(dir)
 	switch info, err := fsys.Stat(dir); {
-	case err == nil && info.IsDir():
-		return nil
-	case err == nil:
+	case err == nil && !info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("is not a folder")}
+	case err == nil:
+		if err := fsys.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	parent := path.Dir(dir)
-	if parent != dir && strings.Contains(dir, "/") {
+	if parent != dir {
 		if err := MkdirAll(fsys, parent); err != nil {
 			return err
 		}

@@ -155,6 +155,26 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
+// TestMkdirAll fails each step: a folder that is there the next time is there
+// after a crash too.
+func TestMkdirAll(t *testing.T) {
+	for _, fault := range []Fault{Refused, AppliedThenError} {
+		for step := range 5 {
+			d := NewMem()
+			d.Inject(Rule{Skip: step, Fault: fault, Err: unix.EIO})
+			MkdirAll(d, "a/b")
+			d.Heal()
+			if err := MkdirAll(d, "a/b"); err != nil {
+				t.Errorf("fault %v at step %d: %v", fault, step, err)
+			}
+			d.Restart()
+			if _, err := d.Stat("a/b"); err != nil {
+				t.Errorf("fault %v at step %d: after a crash: %v", fault, step, err)
+			}
+		}
+	}
+}
+
 func TestWriteFileOrder(t *testing.T) {
 	d := NewMem()
 	if err := WriteFile(d, "f", []byte("old")); err != nil {

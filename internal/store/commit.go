@@ -54,7 +54,7 @@ type beat struct {
 	items   []*sealed
 	pulsed  time.Time // when the running digests were last taken
 	pulsing bool      // they wait for a sync
-	anchors []anchor  // heads of the audit log that are not in the ledger yet
+	anchor  *anchor   // head of the audit log that is not in the ledger yet
 	marked  time.Time
 }
 
@@ -131,8 +131,8 @@ func (s *Store) commit(ctx context.Context, leaves []ledger.Leaf) {
 		batch, leaves = append(batch, it), append(leaves, leaf)
 	}
 	own := len(leaves) - len(batch)
-	for _, a := range b.anchors {
-		leaves = append(leaves, a.leaf)
+	if b.anchor != nil {
+		leaves = append(leaves, b.anchor.leaf)
 	}
 	if len(leaves) > 0 {
 		first, err := s.cfg.Ledger.Append(ctx, leaves)
@@ -141,10 +141,18 @@ func (s *Store) commit(ctx context.Context, leaves []ledger.Leaf) {
 			return
 		}
 		s.cfg.Alerts.Clear(CommitFailed, "ledger")
-		s.anchored()
+		if b.anchor != nil {
+			b.anchor.done()
+			b.anchor = nil
+		}
+		s.mu.Lock()
 		for i, it := range batch {
 			it.stage, it.leaf = inLedger, first+uint64(own+i)
+			if it.w != nil {
+				it.w.leaf = true
+			}
 		}
+		s.mu.Unlock()
 	}
 
 	// 3. Audit.

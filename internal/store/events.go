@@ -27,9 +27,9 @@ type Entry struct {
 }
 
 // An Auditor is the part of audit.Log that the store needs. Record does not
-// wait for the disk. Flush makes what was recorded durable and, if there was
-// anything, returns the leaf that anchors it and what to call once that leaf is in the
-// ledger.
+// wait for the disk. Flush makes what was recorded durable and returns the leaf
+// that anchors all that is not anchored yet, if there is anything, and what to call once
+// that leaf is in the ledger; a later leaf replaces it.
 type Auditor interface {
 	Record(Entry) error
 	Flush() (leaf ledger.Leaf, anchored func(), ok bool, err error)
@@ -93,17 +93,9 @@ func (s *Store) note(e Entry) error {
 func (s *Store) flush() error {
 	leaf, done, ok, err := s.cfg.Audit.Flush()
 	if ok {
-		s.beat.anchors = append(s.beat.anchors, anchor{leaf, done})
+		s.beat.anchor = &anchor{leaf, done}
 	}
 	return err
-}
-
-// anchored says that the heads are in the ledger.
-func (s *Store) anchored() {
-	for _, a := range s.beat.anchors {
-		a.done()
-	}
-	s.beat.anchors = nil
 }
 
 func (s *Store) trouble(what string, err error) {

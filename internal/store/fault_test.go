@@ -147,6 +147,18 @@ func TestRandom(t *testing.T) {
 						r.disk.Inject(durable.Rule{Skip: chance.IntN(30), Times: 1 + chance.IntN(5), Err: errs[chance.IntN(2)]})
 					case n < 18:
 						r.disk.Inject(durable.Rule{Skip: chance.IntN(30), Fault: durable.AppliedThenError, Err: unix.EIO})
+						if chance.IntN(3) == 0 {
+							r.put(4)
+							r.disk.Heal()
+							time.Sleep(2 * markEvery) // marks move on while segments are open
+						}
+					case n < 19 && chance.IntN(2) == 0: // an end in order
+						r.cutAll()
+						r.disk.Heal()
+						r.end()
+						r.boot()
+						r.await()
+						r.invariants(false)
 					default:
 						r.witness()
 						r.crash()

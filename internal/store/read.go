@@ -1,11 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"vigil/internal/durable"
@@ -67,9 +68,9 @@ func openFile(root durable.FS, name string) (*File, error) {
 	return &File{f, info.Size()}, nil
 }
 
-// A Live is a segment that is being written, open for reading. Safe for many
-// callers. It stays readable after the segment was closed, and tells all its
-// entries then.
+// A Live is a segment that is not in the ledger yet, open for reading: being
+// written, or closed since a moment. Safe for many callers. It stays readable
+// until Close, whatever becomes of the segment.
 type Live struct {
 	w *Writer
 	f durable.File
@@ -78,42 +79,32 @@ type Live struct {
 	entries []segment.Entry // guarded by mu
 }
 
-// OpenLive opens what a stream is writing now. ok is false when nothing is
-// being written, or nothing of it can be read yet.
-func (s *Store) OpenLive(stream media.StreamID) (l *Live, ok bool) {
+// OpenLive opens what a stream has that is not in the ledger yet, oldest
+// first. Who wants everything asks for this before the ledger and drops what it
+// then meets twice.
+func (s *Store) OpenLive(stream media.StreamID) (list []*Live) {
 	s.mu.Lock()
-	w := s.latest[stream]
+	var writers []*Writer
+	for _, w := range s.open {
+		if w.info.Stream == stream && !w.leaf {
+			writers = append(writers, w)
+		}
+	}
+	slices.SortFunc(writers, func(a, b *Writer) int { return cmp.Compare(a.turn, b.turn) })
 	s.mu.Unlock()
-	if w == nil {
-		return nil, false
+	for _, w := range writers {
+		if _, written, _, _ := w.file.Progress(); written == 0 {
+			continue
+		}
+		root, err := w.vol.Root()
+		if err != nil {
+			continue
+		}
+		if f, err := openFile(root, w.file.Name()); err == nil { // else its disk is in trouble, which is told elsewhere
+			list = append(list, &Live{w: w, f: f.f})
+		}
 	}
-	root, err := w.vol.Root()
-	if err != nil {
-		return nil, false
-	}
-	if _, written, _, _ := w.file.Progress(); written == 0 {
-		return nil, false
-	}
-	f, err := root.OpenFile(w.file.Name(), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, false
-	}
-	l = &Live{w: w, f: f}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.seg == nil {
-		f.Close()
-		return nil, false
-	}
-	w.lives = append(w.lives, l)
-	return l, true
-}
-
-// refresh takes over the entries so far. Called with the writer locked.
-func (l *Live) refresh(seg *segment.Writer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.entries = append(l.entries, seg.Entries(len(l.entries))...)
+	return list
 }
 
 // Info tells whose segment it is.
@@ -121,14 +112,16 @@ func (l *Live) Info() segment.Info { return l.w.info }
 
 // Entries returns the fragments that ReadAt serves by now.
 func (l *Live) Entries() []segment.Entry {
-	l.w.mu.Lock()
-	if l.w.seg != nil {
-		l.refresh(l.w.seg)
-	}
-	l.w.mu.Unlock()
 	_, written, _, _ := l.w.file.Progress()
+	l.w.mu.Lock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if have := len(l.entries); l.w.seg != nil {
+		l.entries = append(l.entries, l.w.seg.Entries(have)...)
+	} else {
+		l.entries = append(l.entries, l.w.final[have:]...)
+	}
+	l.w.mu.Unlock()
 	n := len(l.entries)
 	for n > 0 && l.entries[n-1].Offset+int64(l.entries[n-1].Length) > written {
 		n--
@@ -137,23 +130,7 @@ func (l *Live) Entries() []segment.Entry {
 }
 
 // ReadAt reads sealed bytes.
-func (l *Live) ReadAt(b []byte, off int64) (int, error) {
-	n, err := l.f.ReadAt(b, off)
-	if err == io.EOF && n == len(b) {
-		err = nil
-	}
-	return n, err
-}
+func (l *Live) ReadAt(b []byte, off int64) (int, error) { return l.f.ReadAt(b, off) }
 
 // Close lets the segment go.
-func (l *Live) Close() error {
-	l.w.mu.Lock()
-	for i, o := range l.w.lives {
-		if o == l {
-			l.w.lives = append(l.w.lives[:i], l.w.lives[i+1:]...)
-			break
-		}
-	}
-	l.w.mu.Unlock()
-	return l.f.Close()
-}
+func (l *Live) Close() error { return l.f.Close() }

@@ -121,6 +121,9 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 		}
 		if it != nil {
 			it.since = from
+			if s.cfg.ArmedBy != nil {
+				it.by.ArmedBy = s.cfg.ArmedBy(it.info.Stream)
+			}
 			items = append(items, it)
 			s.hand(it)
 		}
@@ -207,7 +210,6 @@ func (s *Store) readPast(ctx context.Context, from uint64) (*past, error) {
 // commit, or nil where nothing is.
 func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentID, p *past) (*sealed, error) {
 	name := openName(id)
-	by := actor.Of("store", "")
 	if start, removed := p.tombs[id]; removed {
 		return nil, s.unlink(root, id, start)
 	}
@@ -220,7 +222,7 @@ func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentI
 	}
 	defer f.Close()
 
-	it := &sealed{by: by, info: segment.Info{Segment: id}, vol: v, stage: hardened, done: make(chan struct{})}
+	it := &sealed{by: actor.Of("store", ""), info: segment.Info{Segment: id}, vol: v, stage: hardened, done: make(chan struct{})}
 	if k, ok := p.leaves[id]; ok {
 		it.stage, it.leaf, it.meta, it.recovered = inLedger, k.leaf, k.meta, "in the ledger, not moved"
 		it.info = segment.Info{Segment: id, Stream: k.meta.Stream, Camera: k.meta.Camera}

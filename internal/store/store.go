@@ -69,6 +69,9 @@ type Config struct {
 	// volume came or went: the ledger keeps a copy on it. May be nil.
 	Attached func(ctx context.Context, v *volume.Volume)
 	Detached func(ctx context.Context, v *volume.Volume)
+	// ArmedBy names the account that last switched the recording of a stream
+	// on, for the records of recovered segments. May be nil.
+	ArmedBy func(stream media.StreamID) string
 
 	Beat  time.Duration // default 1 s
 	Pulse time.Duration // default 5 s
@@ -88,6 +91,7 @@ type Store struct {
 	mu         sync.Mutex
 	open       map[media.SegmentID]*Writer // guarded by mu; until settled
 	latest     map[media.StreamID]*Writer  // guarded by mu; being written
+	turn       uint64                      // guarded by mu; of the last Create
 	waiting    []*sealed                   // guarded by mu; from recovery, for the beat
 	recovering map[media.SegmentID]bool    // guarded by mu; those, until settled
 	changes    []change                    // guarded by mu; of volumes, to be told
@@ -307,7 +311,7 @@ func (s *Store) idle() bool {
 			return false
 		}
 	}
-	return len(s.waiting) == 0 && len(s.beat.items) == 0 && len(s.beat.anchors) == 0
+	return len(s.waiting) == 0 && len(s.beat.items) == 0 && s.beat.anchor == nil
 }
 
 // visitEvery is how often the visitor looks without being called.

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"vigil/internal/audit"
 	"vigil/internal/media"
 )
 
@@ -29,7 +30,7 @@ func TestRecord(t *testing.T) {
 			if e == nil {
 				t.Fatalf("segment %s: no record of its closing", id)
 			}
-			if e.Actor.String() != "system recorder (armed by amy)" || !e.OK || e.At.IsZero() || e.Camera.IsZero() {
+			if e.Actor.String() != "system recorder (armed by amy)" || e.Result != audit.OK || e.At.IsZero() || e.Camera.IsZero() {
 				t.Errorf("record of closing: %+v", e)
 			}
 			for _, k := range []string{"bytes", "from", "to", "digest", "stream", "volume", "leaf"} {

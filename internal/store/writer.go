@@ -23,12 +23,14 @@ type Writer struct {
 	vol   *volume.Volume
 	file  *volume.File
 	since uint64  // leaves in the ledger when it was created: all about it comes later
+	turn  uint64  // guarded by s.mu; rises from one Create to the next
 	item  *sealed // guarded by s.mu; set by Close
 	taken bool    // guarded by s.mu; the beat has it
+	leaf  bool    // guarded by s.mu; the ledger has it
 
 	mu    sync.Mutex      // held while bytes are made and handed over
 	seg   *segment.Writer // guarded by mu; nil once closed
-	lives []*Live         // guarded by mu; readers to be told the last entries
+	final []segment.Entry // guarded by mu; all entries, once closed
 	count int             // guarded by mu; fragments
 	pulse segment.Running // owned by the beat; Records 0: none taken
 }
@@ -115,6 +117,8 @@ func (s *Store) begin(w *Writer, tracks *media.Tracks, before *segment.Gap) (err
 		return err
 	}
 	s.mu.Lock() // known as open before it can be seen on the disk
+	s.turn++
+	w.turn = s.turn
 	s.open[w.info.Segment] = w
 	s.latest[w.info.Stream] = w
 	s.resize()
@@ -195,9 +199,7 @@ func (w *Writer) Close(end media.Cause) {
 	if w.seg == nil {
 		return
 	}
-	for _, l := range w.lives {
-		l.refresh(w.seg)
-	}
+	w.final = w.seg.Entries(0)
 	item := &sealed{by: w.by, info: w.info, vol: w.vol, w: w, since: w.since}
 	if w.count == 0 {
 		item.stage = empty
@@ -209,7 +211,7 @@ func (w *Writer) Close(end media.Cause) {
 		w.s.budget.Force(int64(len(buf.B)))
 		w.file.Write(buf) // an error is found by the beat
 	}
-	w.seg, w.lives = nil, nil
+	w.seg = nil
 	w.file.End()
 
 	w.s.mu.Lock()

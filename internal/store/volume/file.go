@@ -159,12 +159,22 @@ type task struct {
 // called with the volume locked: it must not call back nor wait.
 func (v *Volume) Move(from, to string, done func(error)) {
 	v.task(task{done: done, do: func(root durable.FS) ([]string, error) {
-		return move(root, from, to)
+		return v.move(root, from, to)
 	}})
 }
 
-func move(root durable.FS, from, to string) ([]string, error) {
-	if err := durable.MkdirAll(root, path.Dir(to)); err != nil {
+// move is done by the writer, which remembers the folder of this hour.
+func (v *Volume) move(root durable.FS, from, to string) ([]string, error) {
+	dir := path.Dir(to)
+	dirs := []string{path.Dir(from), dir}
+	if dir == v.made {
+		err := root.Rename(from, to)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return dirs, err
+		}
+		v.made = "" // it was removed, being empty; or the file is gone
+	}
+	if err := durable.MkdirAll(root, dir); err != nil {
 		return nil, err
 	}
 	err := root.Rename(from, to)
@@ -173,7 +183,10 @@ func move(root durable.FS, from, to string) ([]string, error) {
 			err = nil // done the time before, which said otherwise
 		}
 	}
-	return []string{path.Dir(from), path.Dir(to)}, err
+	if err == nil {
+		v.made = dir
+	}
+	return dirs, err
 }
 
 // Discard takes a file away that holds nothing, and tells when that is

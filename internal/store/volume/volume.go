@@ -118,6 +118,7 @@ type Volume struct {
 	trouble time.Time // owned by the writer: since when it fails
 	synced  time.Time // owned by the writer: start of the last sync
 	retry   time.Time // owned by the writer: not before then
+	made    string    // owned by the writer: the folder that it made last
 }
 
 // New returns a volume that is not attached. It does not touch the disk.

@@ -66,7 +66,7 @@ func (v *Volume) turn() time.Duration {
 			v.retry = time.Now().Add(v.cfg.Probe)
 			return v.cfg.Probe
 		}
-		v.trouble = time.Time{}
+		v.trouble, v.made = time.Time{}, ""
 		return 0
 	}
 	due := !well || time.Since(v.synced) >= v.cfg.Beat // only a sync proves that trouble is over
