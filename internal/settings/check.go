@@ -113,6 +113,17 @@ func (s *Storage) check(m *text.Mistakes, at string) {
 	}
 }
 
+// Check finds what is wrong with a camera on its own (text.Mistakes), stream
+// "/streams/0/url" being "/url": for one that is only tried.
+func (c *Camera) Check() error {
+	var m text.Mistakes
+	c.check(&m, "")
+	for i := range m {
+		m[i].Field = strings.TrimPrefix(m[i].Field, "/streams/0")
+	}
+	return m.Err()
+}
+
 // check finds what is wrong with a camera as such.
 func (c *Camera) check(m *text.Mistakes, at string) {
 	switch n := utf8.RuneCountInString(c.Name); {

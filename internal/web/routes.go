@@ -1,0 +1,59 @@
+package web
+
+import "vigil/internal/access"
+
+// A route is one line of the interface: what openapi.yaml says of it, and the
+// handler. The zero action is none that access grants: forgetting it refuses.
+type route struct {
+	method, path string
+	action       access.Action
+	camera       string // path value that names the camera: camera, stream or export
+	do           func(*call) error
+
+	slow  bool // counts as a try to sign in
+	quiet bool // does not count as use of the session
+	head  bool // HEAD too
+}
+
+// routes is the whole interface. A test compares it with openapi.yaml.
+var routes = []route{
+	{method: "GET", path: "/setup", action: access.Public, do: (*call).getSetup},
+	{method: "POST", path: "/setup", action: access.Public, do: (*call).claim, slow: true},
+	{method: "POST", path: "/setup/code", action: access.Console, do: (*call).renewSetupCode},
+	{method: "GET", path: "/password-rules", action: access.Public, do: (*call).getPasswordRules},
+	{method: "GET", path: "/session", action: access.Self, do: (*call).getSession, quiet: true},
+	{method: "POST", path: "/session", action: access.Public, do: (*call).signIn, slow: true},
+	{method: "DELETE", path: "/session", action: access.Self, do: (*call).signOut},
+	{method: "POST", path: "/session/password", action: access.Self, do: (*call).changePassword, slow: true},
+	{method: "GET", path: "/accounts", action: access.Accounts, do: (*call).listAccounts},
+	{method: "POST", path: "/accounts/{account}/password", action: access.Accounts, do: (*call).resetPassword, slow: true},
+
+	{method: "GET", path: "/cameras", action: access.See, do: (*call).listCameras},
+	{method: "POST", path: "/cameras", action: access.Configure, do: (*call).addCamera},
+	{method: "POST", path: "/cameras/probe", action: access.Configure, do: (*call).probeCamera},
+	{method: "GET", path: "/cameras/{camera}", action: access.See, camera: "camera", do: (*call).getCamera},
+	{method: "PUT", path: "/cameras/{camera}", action: access.Configure, camera: "camera", do: (*call).changeCamera},
+	{method: "DELETE", path: "/cameras/{camera}", action: access.Configure, camera: "camera", do: (*call).removeCamera},
+	{method: "PUT", path: "/cameras/{camera}/recording", action: access.Record, camera: "camera", do: (*call).setRecording},
+
+	{method: "GET", path: "/cameras/{camera}/days", action: access.Playback, camera: "camera", do: (*call).getDays},
+	{method: "GET", path: "/cameras/{camera}/timeline", action: access.Playback, camera: "camera", do: (*call).getTimeline},
+	{method: "GET", path: "/streams/{stream}/live.mp4", action: access.Live, camera: "stream", do: (*call).watchLive},
+	{method: "GET", path: "/streams/{stream}/video.mp4", action: access.Playback, camera: "stream", do: (*call).watchStored},
+
+	{method: "POST", path: "/cameras/{camera}/exports", action: access.Export, camera: "camera", do: (*call).startExport},
+	{method: "GET", path: "/exports", action: access.See, do: (*call).listExports},
+	{method: "GET", path: "/exports/{export}", action: access.Export, camera: "export", do: (*call).getExport},
+	{method: "DELETE", path: "/exports/{export}", action: access.Export, camera: "export", do: (*call).removeExport},
+	{method: "GET", path: "/exports/{export}/file", action: access.Export, camera: "export", do: (*call).downloadExport, head: true},
+
+	{method: "GET", path: "/alerts", action: access.See, do: (*call).listAlerts},
+	{method: "POST", path: "/alerts/{alert}/acknowledge", action: access.Acknowledge, do: (*call).acknowledgeAlert},
+	{method: "GET", path: "/events", action: access.See, do: (*call).watchEvents, quiet: true},
+	{method: "GET", path: "/audit", action: access.Audit, do: (*call).listAudit},
+	{method: "GET", path: "/settings", action: access.See, do: (*call).getSettings},
+	{method: "PUT", path: "/settings", action: access.Configure, do: (*call).changeSettings},
+	{method: "GET", path: "/status", action: access.See, do: (*call).getStatus, quiet: true},
+	{method: "GET", path: "/third-party", action: access.Self, do: (*call).getThirdParty},
+	{method: "GET", path: "/openapi.yaml", action: access.Self, do: (*call).getDocument},
+}

@@ -1,0 +1,202 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/audit"
+	"vigil/internal/keys"
+	"vigil/internal/live"
+	"vigil/internal/media"
+	"vigil/internal/stream"
+	"vigil/internal/text"
+	"vigil/internal/worker/wire"
+)
+
+// What the server needs of the other parts and places. Each is small, so that
+// a test has its own, and says what its errors mean.
+
+// Audit is the security event log: audit.Log.
+type Audit interface {
+	Record(audit.Record) (seq uint64, err error)
+	Read(ctx context.Context, f audit.Filter) (page []audit.Record, next uint64, err error)
+}
+
+// Cameras knows how the streams are and lets one watch them: live.Streams.
+type Cameras interface {
+	State(media.StreamID) live.State
+	Watch(media.StreamID) (r *stream.Reader, leave func(), err error)
+	Subscribe() (changed <-chan media.CameraID, leave func())
+	Jail() []wire.Guard
+}
+
+// Prober tries a stream once, in a jailed worker. What is wrong with the camera is
+// in the result; an error is about trying at all.
+type Prober interface {
+	Probe(ctx context.Context, spec wire.Spec) (wire.Probed, error)
+}
+
+// Footage finds and reads what is stored.
+type Footage interface {
+	// Days lists the days with footage in a time zone, oldest first.
+	Days(ctx context.Context, id media.StreamID, zone *time.Location) ([]Day, error)
+	// Timeline lists ranges and gaps, clipped to from and to, in order.
+	Timeline(ctx context.Context, id media.StreamID, from, to time.Time) ([]Range, []Gap, error)
+	// Play opens the footage at or after from, up to to and at most most of it, with one
+	// initialisation segment. Without footage there it returns nil and no error.
+	Play(ctx context.Context, id media.StreamID, from, to time.Time, most time.Duration) (*Clip, error)
+	// Oldest is the start of the oldest footage; zero when there is none. It is at hand.
+	Oldest(id media.StreamID) time.Time
+}
+
+// A Day has footage.
+type Day struct {
+	Day     string // 2006-01-02
+	Footage time.Duration
+}
+
+// A Range has footage.
+type Range struct {
+	From, To time.Time
+	Open     bool // still being written
+}
+
+// A Gap has none.
+type Gap struct {
+	From, To time.Time
+	Cause    media.Cause // "": not known
+	By       string      // who, for what people do
+	Lost     uint32      // pictures known to be lost
+}
+
+// A Clip is footage that is about to be read. Its reader calls Close.
+type Clip struct {
+	Start  time.Time     // of the first fragment
+	End    time.Time     // of what the clip covers
+	Next   time.Time     // from where there is more; zero: nowhere before to
+	Tracks []media.Track //
+	Init   []byte        // ftyp and moov
+	// Fragment returns the next one, verified, and io.EOF after the last. It is good
+	// until the next call.
+	Fragment func(ctx context.Context) ([]byte, error)
+	Close    func() error
+}
+
+// Exports makes files for people to take away.
+type Exports interface {
+	// Start checks an order and begins. The error wraps ErrNoFootage, ErrTooMany or ErrNoSpace.
+	Start(ctx context.Context, by actor.Actor, o Order) (Export, error)
+	List() []Export // newest first
+	Get(id string) (Export, bool)
+	// Open returns the file of a finished export.
+	Open(id string) (File, error)
+	// Remove cancels or removes.
+	Remove(by actor.Actor, id string) error
+}
+
+// Errors of Exports.
+var (
+	ErrNoFootage = errors.New("no footage in the range")
+	ErrTooMany   = errors.New("too many exports")
+	ErrNoSpace   = errors.New("no space for the export")
+	ErrGone      = errors.New("no such thing")
+)
+
+// A File is read from any place.
+type File interface {
+	io.ReadSeekCloser
+}
+
+// An Order is what to export.
+type Order struct {
+	Camera   media.CameraID
+	Stream   media.StreamID
+	From, To time.Time
+	Audio    bool
+}
+
+// An Export is an order and how far it is.
+type Export struct {
+	ID string // as media.ID's text
+	Order
+	State    ExportState
+	Progress float64 // 0 to 1
+	Size     int64   // bytes, once done
+	FileName string  // once done
+	SHA256   []byte  // of the file, once done
+	Gaps     []Gap
+	Why      text.Note // when it failed: a key of text under "export."
+	By       string
+	Created  time.Time
+	Expires  time.Time
+}
+
+// An ExportState is where an export stands.
+type ExportState string
+
+// The states.
+const (
+	ExportWaiting   ExportState = "waiting"
+	ExportRunning   ExportState = "running"
+	ExportDone      ExportState = "done"
+	ExportFailed    ExportState = "failed"
+	ExportCancelled ExportState = "cancelled"
+)
+
+// Alerts is the board of what a person must know.
+type Alerts interface {
+	List(all bool) []Alert // newest first
+	Get(id string) (Alert, bool)
+	Acknowledge(by actor.Actor, id string) (Alert, error) // ErrGone
+}
+
+// An Alert is a condition. Its texts are alert.<kind> and alert.<kind>.detail.
+type Alert struct {
+	ID           string
+	Kind         string
+	Alarm        bool // footage or its proof is in danger
+	Object       string
+	Camera       media.CameraID // zero: of none
+	Args         map[string]string
+	Since, Last  time.Time
+	Count        int
+	Cleared      time.Time // zero: it lasts
+	Acknowledged time.Time // zero: not
+	By           string    // who acknowledged
+}
+
+// Machine tells how the recorder is.
+type Machine interface {
+	// Recording has the streams whose pictures are being written.
+	Recording() map[media.StreamID]bool
+	Status(ctx context.Context) (Status, error)
+}
+
+// A Status is what only the machine knows; the server adds the rest.
+type Status struct {
+	Version      string
+	Started      time.Time
+	Volumes      []Volume
+	DaysLeft     float64 // negative: not known
+	BytesPerDay  int64   // negative: not known
+	Oldest       time.Time
+	Keys         keys.Mode
+	FIPS         bool
+	Module       string // of the cryptography
+	Synchronised bool   // the clock
+	Certificate  [32]byte
+}
+
+// A Volume is a disk with footage.
+type Volume struct {
+	ID, Name                   string
+	State                      string
+	Total, Free, Used, Reserve int64     // bytes
+	Why                        text.Note // a key of text under "volume."; empty: nothing
+}
+
+// A Part is a third-party library.
+type Part struct{ Name, Version, Licence, Text string }
