@@ -51,14 +51,18 @@ func (r *bitReader) skip(n int) {
 	}
 }
 
-// ue reads an Exp-Golomb code of at most 32 bits of value (9.1).
+// ue reads an Exp-Golomb code (9.1); values over 32 bits are 2^32-1.
 func (r *bitReader) ue() uint32 {
 	n := 0
 	for r.bit() == 0 {
-		if n++; n > 31 || r.over {
+		if n++; n > 32 || r.over {
 			r.over = true
 			return 0
 		}
+	}
+	if n == 32 {
+		r.skip(32)
+		return 1<<32 - 1
 	}
 	return 1<<n - 1 + r.u(n)
 }

@@ -78,13 +78,13 @@ func codecs265(s sps265) string {
 		tier = 'H'
 	}
 	compatibility := bits.Reverse32(binary.BigEndian.Uint32(s.ptl[1:]))
-	fmt.Fprintf(&b, "%d.%x.%c%d", s.ptl[0]&0x1f, compatibility, tier, s.ptl[11])
+	fmt.Fprintf(&b, "%d.%X.%c%d", s.ptl[0]&0x1f, compatibility, tier, s.ptl[11])
 	constraints := s.ptl[5:11]
 	for len(constraints) > 0 && constraints[len(constraints)-1] == 0 {
 		constraints = constraints[:len(constraints)-1]
 	}
 	for _, c := range constraints {
-		fmt.Fprintf(&b, ".%x", c)
+		fmt.Fprintf(&b, ".%X", c)
 	}
 	return b.String()
 }

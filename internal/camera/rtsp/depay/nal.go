@@ -185,19 +185,10 @@ func (a *assembler) whole(p *Packet, nal []byte) {
 	}
 }
 
-// damage says that something of the open picture, or of the next, is missing.
+// damage says that something is missing here: of the open picture, or of the
+// next when that one is complete.
 func (a *assembler) damage() {
-	if a.pic.has && !a.pic.ended {
-		a.pic.damaged = true
-	} else {
-		a.gap = true
-	}
-	a.lossy = true
-}
-
-// missing is for packets that did not come.
-func (a *assembler) missing() {
-	if a.pic.has && a.pic.ended && !a.noMarkers { // complete before the gap
+	if a.pic.has && a.pic.ended && !a.noMarkers {
 		end := len(a.buf)
 		if a.nal >= 0 {
 			end = a.nal
@@ -207,9 +198,19 @@ func (a *assembler) missing() {
 	if a.nal >= 0 {
 		a.buf, a.nal = a.buf[:a.nal], -1
 	}
-	a.pic.ended = false
+	if a.pic.has {
+		a.pic.damaged, a.pic.ended = true, false
+	} else {
+		a.gap = true
+	}
+	a.closed, a.lossy = false, true
+}
+
+// missing is for packets that did not come: what follows may be the rest of
+// another picture.
+func (a *assembler) missing() {
 	a.damage()
-	a.gap, a.closed = true, false
+	a.gap = true
 }
 
 // close ends the open NAL unit and sorts it in.
@@ -307,7 +308,7 @@ func (a *assembler) parameterSet(at int) {
 	for len(nal) > 0 && nal[len(nal)-1] == 0 { // zeros that no NAL unit ends with (Sony SNC-WR630)
 		nal = nal[:len(nal)-1]
 	}
-	if !a.coding.store(nal) {
+	if a.coding.kind(nal) != set || !a.coding.store(nal) {
 		a.buf = a.buf[:at]
 		return
 	}
@@ -321,14 +322,14 @@ func (a *assembler) parameterSet(at int) {
 
 // finish hands the picture in front of end out, or drops it.
 func (a *assembler) finish(end int) {
-	p := a.pic
-	a.deliver(&p, end)
+	a.deliver(end)
 	a.pic = picture{}
 	a.start = end
 	a.sets = a.sets[:0]
 }
 
-func (a *assembler) deliver(p *picture, end int) {
+func (a *assembler) deliver(end int) {
+	p := &a.pic // not a copy: it would be allocated for the calls through coding
 	if p.damaged {
 		a.drop()
 		return
@@ -406,9 +407,8 @@ func (a *assembler) take() ([]Unit, error) { return a.units, a.fault }
 // out as well, at the time of its packet: the last one of a signed stream.
 func (a *assembler) Flush() []Unit {
 	a.begin()
-	if a.nal >= 0 {
-		a.buf, a.nal = a.buf[:a.nal], -1
-		a.damage()
+	if a.nal >= 0 || a.pic.has && !a.pic.ended && a.markers > 0 && !a.noMarkers {
+		a.damage() // the connection ended in the middle of it
 	}
 	switch {
 	case a.pic.has:

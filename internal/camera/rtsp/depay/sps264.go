@@ -24,7 +24,8 @@ func parseSPS264(nal []byte) (s sps264, ok bool) {
 	if len(nal) < 4 || nal[0]&0x1f != 7 {
 		return s, false
 	}
-	r := bitReader{b: nal[4:]}
+	r := bitReader{b: nal[1:]}
+	r.skip(24)
 	s.profile, s.chroma, s.reorder = nal[1], 1, -1
 	s.id = r.ue()
 	switch s.profile {
