@@ -118,9 +118,9 @@ func (s *Store) tell() {
 			})
 		}
 		e := Entry{
-			At: c.to.Since, Actor: actor.Of("store", ""), Action: "volume." + string(c.to.State), Object: c.v.Dir(),
+			At: c.to.Since, Actor: actor.Of("store", ""), Action: "volume.state", Object: c.v.Dir(),
 			OK: c.to.State == volume.Online, Reason: string(c.to.Cause),
-			Detail: map[string]string{"was": string(c.from.State), "volume": c.v.ID().String()},
+			Detail: map[string]string{"state": string(c.to.State), "was": string(c.from.State), "volume": c.v.ID().String()},
 		}
 		if c.to.Err != nil {
 			e.Detail["error"] = c.to.Err.Error()

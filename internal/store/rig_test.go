@@ -26,7 +26,10 @@ import (
 // bubble.
 type rig struct {
 	t     *testing.T
-	disk  *durable.Mem
+	disk  *durable.Mem // nil on a real disk
+	fs    durable.FS   // sys/ and mnt/ are in it
+	pace  time.Duration
+	beat  time.Duration
 	ring  *keys.Ring
 	book  *ledger.Ledger
 	vol   *volume.Volume
@@ -55,17 +58,25 @@ type stream struct {
 }
 
 func newRig(t *testing.T, group bool) *rig {
+	disk := durable.NewMem()
+	r := rigOn(t, disk)
+	r.disk, r.group = disk, group
+	r.pose()
+	return r
+}
+
+// rigOn is a rig on any disk.
+func rigOn(t *testing.T, fs durable.FS) *rig {
 	r := &rig{
-		t: t, disk: durable.NewMem(), group: group, board: &board{raised: map[string]map[string]string{}},
+		t: t, fs: fs, pace: 250 * time.Millisecond, board: newBoard(),
 		sealed: map[media.SegmentID]ledger.Digest{}, safe: map[media.SegmentID]int{},
 		made: map[[32]byte]media.SegmentID{}, frags: map[media.SegmentID][][32]byte{}, removed: map[media.SegmentID]bool{},
 	}
-	r.pose()
 	for i := range 2 {
 		r.streams = append(r.streams, &stream{id: media.StreamID{byte(i + 1)}, cam: media.CameraID{byte(i + 1)}, tracks: testTracks()})
 	}
 	for _, dir := range []string{"sys/keys", "sys/ledger", "mnt"} {
-		if err := durable.MkdirAll(r.disk, dir); err != nil {
+		if err := durable.MkdirAll(r.fs, dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,30 +94,30 @@ func testTracks() *media.Tracks {
 // boot starts everything, as after a power-on.
 func (r *rig) boot() {
 	r.t.Helper()
-	ok, err := keys.Exists(r.disk, "sys/keys")
+	ok, err := keys.Exists(r.fs, "sys/keys")
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if ok {
-		r.ring, err = keys.Open(r.disk, "sys/keys")
+		r.ring, err = keys.Open(r.fs, "sys/keys")
 	} else {
-		r.ring, err = keys.Create(r.disk, "sys/keys")
+		r.ring, err = keys.Create(r.fs, "sys/keys")
 	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	signer := ledger.Signer{ECDSA: r.ring.Signer().ECDSA(), Ed25519: r.ring.Signer().Ed25519()}
-	r.book, err = ledger.Open(ledger.Folder{FS: r.disk, Dir: "sys/ledger", Name: "system"}, nil, signer, r.ring.Purpose("ledger"), "test")
+	r.book, err = ledger.Open(ledger.Folder{FS: r.fs, Dir: "sys/ledger", Name: "system"}, nil, signer, r.ring.Purpose("ledger"), "test")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.vol = volume.New(volume.Config{FS: r.disk, Dir: "mnt", Key: r.ring.Purpose("volumes"), Set: volume.SetID{1}, New: true})
-	log, err := audit.Open(r.disk, "sys/audit", r.ring.Purpose("audit"), audit.Options{})
+	r.vol = volume.New(volume.Config{FS: r.fs, Dir: "mnt", Key: r.ring.Purpose("volumes"), Set: volume.SetID{1}, New: true})
+	log, err := audit.Open(r.fs, "sys/audit", r.ring.Purpose("audit"), audit.Options{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.log = &trail{log}
-	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board})
+	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat})
 	if err := r.vol.Attach(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -123,7 +134,9 @@ func (r *rig) boot() {
 		r.log.Close()
 		r.book.Close()
 	}
-	synctest.Wait()
+	if r.disk != nil {
+		synctest.Wait()
+	}
 }
 
 // put records n fragments on each stream, one each 250 ms.
@@ -132,7 +145,7 @@ func (r *rig) put(n int) {
 		for _, st := range r.streams {
 			r.one(st)
 		}
-		time.Sleep(250 * time.Millisecond)
+		time.Sleep(r.pace)
 		r.witness()
 	}
 }
@@ -338,7 +351,7 @@ func (r *rig) invariants(lies bool) {
 			r.t.Errorf("segment %s lacks a record of its opening or closing", id)
 		}
 	}
-	if list, _ := r.disk.ReadDir("mnt/open"); len(list) > 0 && !lies {
+	if list, _ := r.fs.ReadDir("mnt/open"); len(list) > 0 && !lies {
 		id, _ := segmentID(list[0].Name())
 		r.t.Errorf("%d files left in open/: %v, in the ledger %v, removed %v", len(list), list, !(digests[id] == ledger.Digest{}), tombs[id])
 	}
@@ -405,6 +418,8 @@ type board struct {
 	raised map[string]map[string]string // by kind and object
 	now    []string
 }
+
+func newBoard() *board { return &board{raised: map[string]map[string]string{}} }
 
 func (b *board) Raise(kind, object string, args map[string]string) {
 	b.mu.Lock()

@@ -99,6 +99,7 @@ func (v *Volume) look() (root durable.Root, l Label, err error) {
 			root = nil
 		}
 	}()
+	want := v.ID() // once it was here, only this one will do
 	disk, err := root.Disk(".")
 	if err != nil {
 		return root, l, err
@@ -116,8 +117,8 @@ func (v *Volume) look() (root durable.Root, l Label, err error) {
 		return root, l, fmt.Errorf("%w: %w", ErrForeign, err)
 	case l.Set != v.cfg.Set:
 		return root, l, fmt.Errorf("%w: it belongs to set %s", ErrForeign, l.Set)
-	case !v.cfg.Volume.IsZero() && l.Volume != v.cfg.Volume:
-		return root, l, fmt.Errorf("%w: it is volume %s, wanted %s", ErrForeign, l.Volume, v.cfg.Volume)
+	case !want.IsZero() && l.Volume != want:
+		return root, l, fmt.Errorf("%w: it is volume %s, wanted %s", ErrForeign, l.Volume, want)
 	case l.Disk != "" && disk.ID != "" && l.Disk != disk.ID && !v.cfg.Moved:
 		// A copy of the folder: below a mount point whose disk is missing, or
 		// on a new disk. Only a person can tell.
@@ -158,7 +159,10 @@ func (v *Volume) initialise(root durable.Root, disk durable.Disk) (durable.Root,
 			return root, l, fmt.Errorf("%w: no label, but %.60q is there", ErrForeign, name)
 		}
 	}
-	if !v.cfg.New {
+	v.mu.Lock()
+	known := !v.label.Volume.IsZero()
+	v.mu.Unlock()
+	if !v.cfg.New || known {
 		return root, l, fmt.Errorf("%w: the folder is empty", ErrMissing)
 	}
 	for _, dir := range folders {

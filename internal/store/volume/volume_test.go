@@ -245,6 +245,9 @@ func TestTrouble(t *testing.T) {
 			b.disk.Rename("mnt", "away")
 			b.disk.Mkdir("mnt", 0o700)
 		}, func(b *bench) {
+			if list, err := b.disk.ReadDir("mnt"); err != nil || len(list) > 0 {
+				b.t.Errorf("written below the mount point: %v, %v", list, err)
+			}
 			b.disk.Remove("mnt")
 			b.disk.Rename("away", "mnt")
 		}, false, "missing disk, online "},

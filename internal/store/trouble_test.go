@@ -1,0 +1,544 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vigil/internal/actor"
+	"vigil/internal/audit"
+	"vigil/internal/durable"
+	"vigil/internal/media"
+	"vigil/internal/store/segment"
+)
+
+// edit changes a file behind the store's back, durably.
+func (r *rig) edit(name string, change func(f durable.File, size int64)) {
+	r.t.Helper()
+	f, err := r.disk.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	change(f, info.Size())
+	f.Sync()
+}
+
+func cutTo(part float64) func(durable.File, int64) {
+	return func(f durable.File, size int64) { f.Truncate(int64(float64(size) * part)) }
+}
+
+func flip(f durable.File, size int64) {
+	var b [1]byte
+	f.ReadAt(b[:], size/2)
+	b[0] ^= 1
+	f.WriteAt(b[:], size/2)
+}
+
+// settledSegment records one segment and returns its place.
+func (r *rig) settledSegment() (media.SegmentID, string) {
+	r.t.Helper()
+	st := r.streams[0]
+	r.one(st)
+	start := time.Now().UnixNano()
+	id := st.w.ID()
+	r.cut(st)
+	time.Sleep(4 * time.Second)
+	name := "mnt/" + SegmentName(id, start)
+	if _, err := r.disk.Stat(name); err != nil {
+		r.t.Fatal(err)
+	}
+	return id, name
+}
+
+// TestOrder compares the order of durable operations, from the closing of a
+// segment to its place and from its removal to its end, with a golden file.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.beat = 730 * time.Millisecond // never at the same moment as the volume's
+		r.boot()
+		r.settledSegment()
+		time.Sleep(2100 * time.Millisecond) // the day's folders and keys are there
+		var b strings.Builder
+		note := func(title string, upTo durable.Kind) {
+			b.WriteString(title + "\n")
+			id := regexp.MustCompile(`[0-9a-v]{26}`)
+			last := ""
+			ops := r.disk.Ops()
+			for i, op := range ops {
+				line := id.ReplaceAllString(op.String(), "ID")
+				switch {
+				case strings.HasPrefix(op.Name, "sys/ledger/"):
+					line = "(ledger)"
+				case strings.HasPrefix(op.Name, "sys/audit/"):
+					line = "(audit)"
+				}
+				if line != last {
+					b.WriteString("\t" + line + "\n")
+				}
+				if last = line; op.Kind == upTo && strings.HasPrefix(op.Name, "mnt/") {
+					for _, op := range ops[i+1:] { // what is independent of the segment is left out
+						if op.Kind == durable.OpSyncfs || strings.HasPrefix(op.Name, "mnt/segments") {
+							b.WriteString("\t" + id.ReplaceAllString(op.String(), "ID") + "\n")
+						}
+					}
+					return
+				}
+			}
+		}
+		st := r.streams[0]
+		r.one(st)
+		time.Sleep(1500 * time.Millisecond)
+		r.disk.ForgetOps()
+		r.cut(st)
+		time.Sleep(2500 * time.Millisecond)
+		note("close", durable.OpRename)
+		r.disk.ForgetOps()
+		r.removeOldest()
+		note("remove", durable.OpRemove)
+		r.end()
+
+		const name = "testdata/order.txt"
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != string(want) {
+			t.Errorf("order of operations:\n%s\nwant (UPDATE=1 writes it):\n%s", b.String(), want)
+		}
+	})
+}
+
+// TestCutShort takes away from an open segment what its last pulse promised,
+// and finds it told with the seconds; a crash alone is not told.
+//
+//vigil:clause 5.2.8.2
+func TestCutShort(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		change  func(r *rig, file string)
+		alert   bool
+		seconds string
+		rest    bool
+	}{
+		{"a crash", nil, false, "", false},
+		{"cut to a quarter", func(r *rig, file string) { r.edit(file, cutTo(0.25)) }, true, "7", true},
+		{"a byte flipped in the middle", func(r *rig, file string) { r.edit(file, flip) }, true, "3", true},
+		{"the header", func(r *rig, file string) { r.edit(file, func(f durable.File, _ int64) { f.WriteAt([]byte("x"), 20) }) }, true, "", false},
+		{"emptied", func(r *rig, file string) { r.edit(file, cutTo(0)) }, true, "", false},
+		{"deleted", func(r *rig, file string) { r.disk.Remove(file); r.disk.SyncDir("mnt/open") }, true, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, true)
+				r.boot()
+				r.put(60)
+				id := r.streams[0].w.ID()
+				r.crash()
+				r.disk.Restart()
+				if c.change != nil {
+					c.change(r, "mnt/"+openName(id))
+				}
+				r.boot()
+				r.await()
+				args, told := r.board.raised[FileTampered+" "+id.String()]
+				if told != c.alert || told && args["seconds"] != c.seconds || told && args["stream"] == "" {
+					t.Errorf("alert %v with %v, want %v with %s s", told, args, c.alert, c.seconds)
+				}
+				if _, ok := r.board.raised[FileTampered+" "+r.otherOpen(id)]; ok {
+					t.Error("the other stream is suspected")
+				}
+				_, err := r.disk.Stat("mnt/quarantine/" + id.String() + ".rest")
+				if c.rest != (err == nil) {
+					t.Errorf("what lies behind the damage: %v", err)
+				}
+				r.invariants(c.alert)
+				r.end()
+			})
+		})
+	}
+}
+
+func (r *rig) otherOpen(id media.SegmentID) string {
+	for o := range r.frags {
+		if o != id {
+			return o.String()
+		}
+	}
+	return ""
+}
+
+// TestCheck spoils a settled record in every way and finds each found.
+//
+//vigil:clause 5.2.8.2
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(r *rig, file string)
+		depth Depth
+		want  Trouble
+	}{
+		{"nothing", func(*rig, string) {}, Bytes, ""},
+		{"deleted", func(r *rig, file string) { r.disk.Remove(file) }, Names, NoFile},
+		{"cut", func(r *rig, file string) { r.edit(file, cutTo(0.9)) }, Names, WrongSize},
+		{"flipped", func(r *rig, file string) { r.edit(file, flip) }, Bytes, WrongDigest},
+		{"flipped, not read", func(r *rig, file string) { r.edit(file, flip) }, Names, ""},
+		{"in another hour", func(r *rig, file string) {
+			r.disk.Mkdir("mnt/segments/10957/07", 0o700)
+			r.disk.Rename(file, "mnt/segments/10957/07/"+path.Base(file))
+		}, Names, Misplaced},
+		{"an unknown segment", func(r *rig, file string) {
+			durable.WriteFile(r.disk, path.Dir(file)+"/"+media.SegmentID{9}.String()+suffix, []byte("x"))
+		}, Names, Unknown},
+		{"an unknown file", func(r *rig, file string) { durable.WriteFile(r.disk, path.Dir(file)+"/x", nil) }, Names, Unknown},
+		{"a file for an hour", func(r *rig, file string) { durable.WriteFile(r.disk, "mnt/segments/10957/x", nil) }, Names, Unknown},
+		{"an unknown day", func(r *rig, file string) {
+			durable.MkdirAll(r.disk, "mnt/segments/1/02")
+			durable.WriteFile(r.disk, "mnt/segments/1/02/x", nil)
+		}, Names, Unknown},
+		{"no day", func(r *rig, file string) { r.disk.Mkdir("mnt/segments/x", 0o700) }, Names, Unknown},
+		{"in open/", func(r *rig, file string) { durable.WriteFile(r.disk, "mnt/open/x", nil) }, Names, Unknown},
+		{"a removed segment put back", func(r *rig, file string) {
+			r.disk.Rename(file, "mnt/kept")
+			r.removeOldest()
+			durable.MkdirAll(r.disk, path.Dir(file))
+			r.disk.Rename("mnt/kept", file)
+		}, Names, Removed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, true)
+				r.boot()
+				_, file := r.settledSegment()
+				c.spoil(r, file)
+				rep, err := r.store.Check(t.Context(), c.depth, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.want == "" && !rep.OK() || c.want != "" && (rep.OK() || rep.Counts[c.want] != 1) {
+					t.Errorf("found %v, want one %s", rep.Findings, c.want)
+				}
+				if c.want == Unknown && strings.Contains(c.name, "segment") {
+					i := slices.IndexFunc(rep.Findings, func(f Finding) bool { return f.Trouble == Unknown })
+					if err := r.store.Quarantine(rep.Findings[i]); err != nil {
+						t.Error(err)
+					}
+					if rep, _ := r.store.Check(t.Context(), Names, nil); !rep.OK() || rep.Counts[Quarantined] != 1 {
+						t.Errorf("after the quarantine: %v", rep.Findings)
+					}
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+// TestStrangers finds what does not belong into open/ put aside and told.
+func TestStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(8)
+		id := r.streams[0].w.ID()
+		r.crash()
+		r.disk.Restart()
+		stranger := media.SegmentID{9}
+		for name, data := range map[string]string{"letter.txt": "dear", stranger.String() + suffix: "not a segment", media.SegmentID{8}.String() + suffix: "\x00\x00"} {
+			durable.WriteFile(r.disk, "mnt/open/"+name, []byte(data))
+		}
+		r.disk.Rename("mnt/"+openName(id), "mnt/"+openName(media.SegmentID{7})) // under another's name
+		r.disk.SyncDir("mnt/open")
+		r.boot()
+		r.await()
+		list, _ := r.disk.ReadDir("mnt/quarantine")
+		if len(list) != 3 {
+			t.Errorf("in quarantine: %v", list)
+		}
+		if list, _ := r.disk.ReadDir("mnt/open"); len(list) != 0 {
+			t.Errorf("left in open/: %v", list)
+		}
+		if !r.board.about("mnt") {
+			t.Error("no alert")
+		}
+		r.end()
+	})
+}
+
+// TestRemoval is cut short after the tombstone: the next start takes the file
+// away, and nobody calls it tampering. A file put back into open/ goes too.
+//
+//vigil:clause 5.2.7.2
+func TestRemoval(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, true)
+			r.boot()
+			id, file := r.settledSegment()
+			r.settledSegment()
+			r.disk.Inject(durable.Rule{Kind: durable.OpRemove, Fault: durable.CrashBefore})
+			r.removeOldest()
+			r.crash()
+			r.disk.Restart()
+			r.board = newBoard()
+			if _, err := r.disk.Stat(file); err != nil {
+				t.Fatalf("the file went before the crash: %v", err)
+			}
+			if back {
+				r.disk.Rename(file, "mnt/"+openName(id))
+				r.disk.SyncDir("mnt/open")
+			}
+			r.boot()
+			r.await()
+			r.invariants(false)
+			if len(r.board.raised) != 0 {
+				t.Errorf("alerts %v", r.board.raised)
+			}
+			if _, err := r.store.Open(id, time.Now().UnixNano()); !errors.Is(err, ErrGone) {
+				t.Errorf("open a removed segment: %v", err)
+			}
+			r.end()
+		})
+	}
+}
+
+// TestRemoveRecorded looks for the audit record of a removal, and finds what
+// is still being written refused.
+//
+//vigil:clause 5.2.7.2
+func TestRemoveRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		id, _ := r.settledSegment()
+		r.put(1)
+		open := r.streams[0].w.ID()
+		if err := r.store.Remove(t.Context(), actor.Of("retention", "amy"), []Ref{{Segment: open}}, media.Retention, ""); !errors.Is(err, ErrBusy) {
+			t.Errorf("remove what is being written: %v", err)
+		}
+		r.removeOldest()
+		time.Sleep(2 * time.Second)
+		e := r.log.find("segment.remove", id.String())
+		if e == nil || e.Actor.Name != "retention" || e.Reason != string(media.Retention) || e.Detail["bytes"] == "" || e.Camera.IsZero() {
+			t.Errorf("record of the removal: %+v", e)
+		}
+		r.cutAll()
+		r.end()
+	})
+}
+
+// TestDiskTrouble makes the disk hang, fill up and vanish while two cameras
+// record: nobody waits, the loss has its name, it is told, and recording goes on by
+// itself.
+//
+//vigil:clause 5.2.7.2
+func TestDiskTrouble(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		do     func(r *rig)
+		undo   func(r *rig)
+		cause  media.Cause
+		states []string
+	}{
+		{"hangs", func(r *rig) { r.disk.Inject(durable.Rule{Kind: durable.OpSyncfs, Fault: durable.Hang}) }, nil, media.DiskFailed, []string{"suspect", "failed", "online"}},
+		{"refuses", func(r *rig) {
+			r.disk.Inject(durable.Rule{Kind: durable.OpWrite, Name: "*.vseg", Times: -1, Err: unix.EIO})
+			r.disk.Inject(durable.Rule{Kind: durable.OpWrite, Name: "probe", Times: -1, Err: unix.EIO})
+		}, nil, media.DiskFailed, []string{"suspect", "failed", "online"}},
+		{"full", func(r *rig) {
+			r.disk.Inject(durable.Rule{Kind: durable.OpWrite, Name: "*.vseg", Times: -1, Err: unix.ENOSPC})
+		}, nil, media.DiskFull, []string{"suspect", "online"}},
+		{"vanishes", func(r *rig) { r.disk.Rename("mnt", "away"); r.disk.Mkdir("mnt", 0o700) }, func(r *rig) { r.disk.Remove("mnt"); r.disk.Rename("away", "mnt") }, media.DiskFailed, []string{"missing", "online"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, true)
+				r.boot()
+				r.store.cfg.Memory, r.store.cfg.MemoryPerStream = 4000, 500
+				r.put(6)
+				c.do(r)
+				var last error
+				start := time.Now()
+				for range 100 {
+					for _, st := range r.streams {
+						b := batch(st)
+						if st.w == nil {
+							w, err := r.store.Create(actor.Of("recorder", "amy"), segment.Info{Stream: st.id, Camera: st.cam}, st.tracks, nil)
+							if err != nil {
+								last = err
+								b.Release()
+								continue
+							}
+							st.w = w
+						}
+						if err := st.w.Append(b); err != nil {
+							last = err
+							r.cut(st)
+						}
+						b.Release()
+					}
+					time.Sleep(250 * time.Millisecond)
+				}
+				if d := time.Since(start); d != 25*time.Second {
+					t.Errorf("the cameras waited: 25 s took %v", d)
+				}
+				if last == nil || Cause(last) != c.cause {
+					t.Errorf("gap %s because of %v, want %s", Cause(last), last, c.cause)
+				}
+				if c.cause == media.DiskFull && !errors.Is(last, ErrNoSpace) {
+					t.Errorf("a full disk says %v", last)
+				}
+				if _, told := r.board.raised[DiskTrouble+" mnt"]; !told {
+					t.Error("no alert")
+				}
+				if c.undo != nil {
+					c.undo(r)
+				}
+				r.disk.Heal()
+				time.Sleep(6 * time.Second)
+				r.cutAll()
+				r.frags, r.safe = map[media.SegmentID][][32]byte{}, map[media.SegmentID]int{} // the loop above made fragments beside the book
+				time.Sleep(2 * time.Second)
+				id, _ := r.settledSegment()
+				if slices.Contains(r.board.now, DiskTrouble+" mnt") {
+					t.Error("the alert stays")
+				}
+				r.witness()
+				if _, ok := r.sealed[id]; !ok {
+					t.Error("recording does not go on")
+				}
+				var states []string
+				page, _, _ := r.log.Read(t.Context(), audit.Filter{Action: "volume.state"})
+				for _, e := range slices.Backward(page) {
+					states = append(states, e.Detail["state"])
+				}
+				if !slices.Equal(states[1:], c.states) {
+					t.Errorf("audit log has the states %v, want %v", states[1:], c.states)
+				}
+				if held, _ := r.store.Held(); held != 0 {
+					t.Errorf("%d bytes held for ever", held)
+				}
+				rep, err := r.store.Check(t.Context(), Bytes, nil)
+				if err != nil || !rep.OK() || rep.Counts[Pending] > 0 {
+					t.Errorf("check: %v, %v", rep.Findings, err)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+// TestRecoveryBesideRecording hangs the recovery in a read: recording goes on.
+func TestRecoveryBesideRecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(6)
+		r.crash()
+		r.disk.Restart()
+		r.disk.Inject(durable.Rule{Kind: durable.OpRead, Name: "*.vseg", Fault: durable.Hang})
+		r.boot()
+		r.settledSegment()
+		r.disk.Heal()
+		r.await()
+		r.invariants(false)
+		r.end()
+	})
+}
+
+// TestLive reads a segment while it is written, and on over its end.
+func TestLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		st := r.streams[0]
+		if list := r.store.OpenLive(st.id); len(list) != 0 {
+			t.Errorf("before anything is recorded: %v", list)
+		}
+		r.put(3)
+		list := r.store.OpenLive(st.id)
+		if len(list) != 1 || list[0].Info().Segment != st.w.ID() {
+			t.Fatalf("live: %v", list)
+		}
+		l := list[0]
+		read := func(want int) {
+			t.Helper()
+			entries := l.Entries()
+			s, err := segment.OpenLive(l, entries, r.store.Unwrap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(entries) != want {
+				t.Errorf("%d fragments, want %d", len(entries), want)
+			}
+			for i := range entries {
+				if _, err := s.Fragment(nil, i); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		read(3)
+		r.put(2)
+		read(5)
+		r.one(st)
+		r.cut(st)
+		r.one(st)
+		synctest.Wait()
+		if list := r.store.OpenLive(st.id); len(list) != 2 || list[0].Info() != l.Info() {
+			t.Errorf("closed a moment ago and the next: %v", list)
+		}
+		time.Sleep(3 * time.Second)
+		read(6)
+		if list := r.store.OpenLive(st.id); len(list) != 1 || list[0].Info() == l.Info() {
+			t.Errorf("after the beat: %v", list)
+		}
+		l.Close()
+		r.cutAll()
+		r.end()
+	})
+}
+
+// TestAuditTrouble: no file moves to its place before its closing is on
+// record, and it does as soon as that works again.
+//
+//vigil:clause 5.2.7.2
+func TestAuditTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(2)
+		r.disk.Inject(durable.Rule{Kind: durable.OpSync, Name: "*.vaud", Times: -1, Err: unix.EIO})
+		r.cutAll()
+		time.Sleep(5 * time.Second)
+		if list, _ := r.disk.ReadDir("mnt/open"); len(list) != 2 {
+			t.Errorf("moved without a record: %v", list)
+		}
+		if !slices.Contains(r.board.now, CommitFailed+" audit") {
+			t.Errorf("alerts: %v", r.board.now)
+		}
+		r.disk.Heal()
+		time.Sleep(3 * time.Second)
+		if slices.Contains(r.board.now, CommitFailed+" audit") {
+			t.Errorf("alerts: %v", r.board.now)
+		}
+		r.invariants(false)
+		r.end()
+	})
+}
