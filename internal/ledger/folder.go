@@ -135,8 +135,11 @@ func (f *folder) openLog(span uint64, fresh bool) (err error) {
 	flag := os.O_RDWR | os.O_CREATE
 	if fresh {
 		flag |= os.O_TRUNC
-		if err := durable.MkdirAll(f.FS, f.at(spanDir(span))); err != nil {
-			return err
+		if dir := f.at(spanDir(span)); !f.known[dir] {
+			if err := durable.MkdirAll(f.FS, dir); err != nil {
+				return err
+			}
+			f.known[dir] = true
 		}
 	}
 	if f.log, err = f.FS.OpenFile(f.at(spanPath(span)), flag, 0o600); err != nil {

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"vigil/internal/seal"
@@ -85,8 +86,9 @@ func (f Finding) Unwrap() error { return f.Err }
 // Open opens the ledger in home, or makes it, and compares it with the copies.
 // The largest history that continues home's wins: home catches up from it,
 // which is reported as Short. A copy with another history is reported as Forked
-// and left alone. What Open finds is in Findings; an error means that there is no
-// ledger to write to.
+// and left alone. A home that cannot be opened at all is kept as <folder>.damaged-1
+// and made again from a copy. What Open finds is in Findings; an error means that
+// there is no ledger to write to.
 //
 // Rolling back all folders together is not seen here but by who keeps
 // checkpoints elsewhere.
@@ -99,16 +101,20 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	l := &Ledger{signer: s, keys: keys, key: key, copies: map[string]*copier{}, changed: make(chan struct{})}
 	l.home = l.folder(home)
-	found, err := l.home.load()
+	found, homeErr := l.home.load()
 	l.findings = found
-	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", Finding{Folder: home.Name, Trouble: Unreadable, Err: err})
-	}
 	var opened []*folder
 	for _, c := range copies {
 		f := l.folder(c)
 		l.findings = append(l.findings, f.open()...)
 		opened = append(opened, f)
+	}
+	if homeErr != nil {
+		homeErr = Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}
+		l.findings = append(l.findings, homeErr.(Finding))
+		if err := l.setAside(home, opened); err != nil {
+			return nil, fmt.Errorf("open ledger: %w", errors.Join(homeErr, err))
+		}
 	}
 	if best := l.longest(opened); best != nil {
 		have := l.home.edge.size
@@ -119,6 +125,28 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		l.adopt(f)
 	}
 	return l, nil
+}
+
+// setAside keeps a home that cannot be opened under another name and begins a
+// new one, when a copy has what it had. Without a copy a person must decide: a
+// new ledger would disown all footage.
+func (l *Ledger) setAside(home Folder, copies []*folder) error {
+	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.known != nil && f.edge.size > 0 }) {
+		return errors.New("and no copy of it is there")
+	}
+	for n := 1; n < 100; n++ {
+		to := fmt.Sprintf("%s.damaged-%d", home.Dir, n)
+		if _, err := home.FS.Stat(to); err == nil {
+			continue
+		}
+		if err := home.FS.Rename(home.Dir, to); err != nil {
+			return err
+		}
+		l.home = l.folder(home)
+		_, err := l.home.load()
+		return err
+	}
+	return errors.New("too many damaged ones lie beside it")
 }
 
 func (l *Ledger) folder(f Folder) *folder { return &folder{Folder: f, key: l.key, keys: l.keys} }

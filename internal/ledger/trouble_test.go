@@ -399,6 +399,43 @@ func TestShort(t *testing.T) {
 	b.check()
 }
 
+// TestUnreadable damages home in so many places that nothing of it leads to
+// its root any more.
+func TestUnreadable(t *testing.T) {
+	for _, withCopy := range []bool{false, true} {
+		var b *bench
+		if withCopy {
+			b = newBench(t, "a")
+		} else {
+			b = newBench(t)
+		}
+		for range 100 {
+			b.must(47)
+		}
+		if err := b.Level(); err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		for _, name := range []string{"tile/0/003", "tile/1/000.p/16", "sealed/000000/00.vlog"} {
+			b.edit("system/ledger/"+name, func(x []byte) []byte { x[len(x)/3] ^= 1; return x })
+		}
+		l, err := Open(b.home(), b.copies, b.signer, b.key, testOrigin)
+		if (err == nil) != withCopy {
+			t.Fatalf("copy %v: %v", withCopy, err)
+		}
+		if !withCopy {
+			continue
+		}
+		b.Ledger = l
+		b.finds("system", Unreadable)
+		b.must(3)
+		b.check()
+		if _, err := b.disk.Stat("system/ledger.damaged-1/checkpoint"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestForeignKeys(t *testing.T) {
 	b, other := newBench(t), newBench(t)
 	b.must(10)
