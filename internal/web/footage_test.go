@@ -1,0 +1,467 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/audit"
+	"vigil/internal/fmp4"
+	"vigil/internal/media"
+	"vigil/internal/worker/wire"
+)
+
+var (
+	h264 = media.Track{Number: 1, Codec: media.H264, Codecs: "avc1.64001f", Config: []byte{1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 0, 1, 0, 0}, Width: 640, Height: 360}
+	aac  = media.Track{Number: 2, Codec: media.AAC, Codecs: "mp4a.40.2", Config: []byte{0x12, 0x10}, SampleRate: 44100, Channels: 2}
+	pcma = media.Track{Number: 2, Codec: media.PCMA, SampleRate: 8000, Channels: 1}
+)
+
+func tracks(t *testing.T, id media.StreamID, list ...media.Track) *media.Tracks {
+	t.Helper()
+	init, err := fmp4.Init(list)
+	must(t, err)
+	return &media.Tracks{Stream: id, List: list, Init: init}
+}
+
+// batch makes a quarter of a second at n quarters after start: a picture, and
+// sound where there is a track for it.
+func batch(tr *media.Tracks, n int) *media.Batch {
+	pic, sound := fmt.Appendf(nil, "picture %04d", n), []byte("sound")
+	size := len(pic)
+	if len(tr.List) > 1 {
+		size += len(sound)
+	}
+	b := media.NewBatch(size)
+	b.Tracks = tr
+	at := media.TicksOf(time.Unix(1e9, 0)) + media.Ticks(n)*media.TicksPerSecond/4
+	p := b.Payload()
+	copy(p, pic)
+	b.Units = append(b.Units, media.Unit{Track: 1, RandomAccess: n%4 == 0, DTS: at, Arrived: at.Time().UnixNano(), Data: p[:len(pic)]})
+	if len(tr.List) > 1 {
+		copy(p[len(pic):], sound)
+		b.Units = append(b.Units, media.Unit{Track: 2, RandomAccess: true, DTS: at, Arrived: at.Time().UnixNano(), Data: p[len(pic):]})
+	}
+	return b
+}
+
+// boxes splits MP4 into its top boxes as they come.
+func boxes(r io.Reader, each func(kind string, box []byte) bool) error {
+	for {
+		head := make([]byte, 8)
+		if _, err := io.ReadFull(r, head); err != nil {
+			return err
+		}
+		n := int(head[0])<<24 | int(head[1])<<16 | int(head[2])<<8 | int(head[3])
+		box := append(head, make([]byte, n-8)...)
+		if _, err := io.ReadFull(r, box[8:]); err != nil {
+			return err
+		}
+		if !each(string(box[4:8]), box) {
+			return nil
+		}
+	}
+}
+
+// Live video comes as it comes, without the sound that browsers choke on,
+// until the session ends.
+//
+//vigil:clause 5.5.1.1 5.2.5.1
+func TestLive(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		list  []media.Track
+		kind  string
+		muted string
+	}{
+		{"pictures", []media.Track{h264}, `video/mp4; codecs="avc1.64001f"`, ""},
+		{"with sound", []media.Track{h264, aac}, `video/mp4; codecs="avc1.64001f, mp4a.40.2"`, ""},
+		{"with G.711", []media.Track{h264, pcma}, `video/mp4; codecs="avc1.64001f"`, "PCMA"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			p := b.admin()
+			cam := b.camera("Door")
+			id := cam.Streams[0].ID
+			tr := tracks(t, id, c.list...)
+			st := b.live.Stream(id)
+			must(t, st.Publish(batch(tr, 0)))
+			b.live.SetStatus(cam.ID, id, wire.Status{State: wire.Live})
+			resp, err := p.http.Do(p.request("GET", base+"/streams/"+id.String()+"/live.mp4", nil))
+			must(t, err)
+			defer resp.Body.Close()
+			if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != c.kind || resp.Header.Get("Vigil-Muted") != c.muted || resp.Header.Get("Vigil-Start") != "1000000000000" || resp.Header.Get("Cache-Control") != "no-store" {
+				t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+			}
+			n, moov, moof := 0, []byte(nil), []byte(nil)
+			err = boxes(resp.Body, func(kind string, box []byte) bool {
+				switch kind {
+				case "moov":
+					moov = box
+				case "moof":
+					moof = box
+				case "mdat":
+					want := fmt.Sprintf("picture %04d", n)
+					if len(c.list) > 1 && c.muted == "" {
+						want += "sound"
+					}
+					if string(box[8:]) != want || bytes.Count(moof, []byte("traf")) != bytes.Count(moov, []byte("trak")) {
+						t.Errorf("fragment %d: %q, want %q", n, box[8:], want)
+					}
+					if n++; n == 8 {
+						return false
+					}
+					must(t, st.Publish(batch(tr, n)))
+				}
+				return true
+			})
+			must(t, err)
+			if got := b.recorded(audit.ViewLive); len(got) != 1 || got[0].Actor.Name != "amy" || got[0].Camera != cam.ID || got[0].Actor.Session == "" {
+				t.Errorf("recorded %+v", got)
+			}
+			p.want(204, "DELETE", "/session", nil)
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil { // it ends, without anything being published
+				t.Errorf("after sign-out: %v", err)
+			}
+		})
+	}
+}
+
+// A person whose right goes while watching sees no more, though the session
+// lasts.
+//
+//vigil:clause 5.4.3.1
+func TestRevocationEndsAStream(t *testing.T) {
+	b := newBench(t)
+	cam := b.camera("Door")
+	b.accounts(object{"name": "bob", "role": "viewer"})
+	p := b.signIn("bob")
+	id := cam.Streams[0].ID
+	tr := tracks(t, id, h264)
+	st := b.live.Stream(id)
+	must(t, st.Publish(batch(tr, 0)))
+	resp, err := p.http.Do(p.request("GET", base+"/streams/"+id.String()+"/live.mp4", nil))
+	must(t, err)
+	defer resp.Body.Close()
+	// A later version changes roles while the session lasts; here the password is reset, which ends it.
+	must(t, b.auth.ResetPassword(context.Background(), actor.Actor{Kind: actor.Console, Name: "uid 0"}, "bob", second))
+	_, err = io.Copy(io.Discard, resp.Body)
+	must(t, err)
+
+	// The rule inside: a right that is gone ends the answer at the next look.
+	fresh := b.person()
+	fresh.want(200, "POST", "/session", object{"name": "bob", "password": second})
+	session, err := b.auth.Session(fresh.http.Jar.Cookies(fresh.request("GET", "/", nil).URL)[0].Value)
+	must(t, err)
+	rec := &nullWriter{}
+	w := &watch{call: &call{Server: b.srv, w: rec, session: session}, ctx: context.Background(), rc: http.NewResponseController(rec), checked: time.Now()}
+	w.right.Action, w.right.Camera = "live", cam.ID
+	if err := w.send([]byte("x")); err != nil {
+		t.Errorf("before the next look: %v", err)
+	}
+	w.checked = time.Time{}
+	if err := w.send([]byte("x")); err == nil { // the password must be changed: no right to anything
+		t.Error("a right that is gone still sends")
+	}
+}
+
+type nullWriter struct{}
+
+func (*nullWriter) Header() http.Header         { return http.Header{} }
+func (*nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (*nullWriter) WriteHeader(int)             {}
+func (*nullWriter) Flush()                      {}
+func (*nullWriter) SetWriteDeadline(time.Time) error {
+	return nil
+}
+
+func TestLiveEnds(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	id := cam.Streams[0].ID
+	b.live.SetStatus(cam.ID, id, wire.Status{State: wire.Waiting, Why: wire.Note{Code: "camera-unreachable"}})
+	v := p.refused(503, "stream-not-live", "GET", "/streams/"+id.String()+"/live.mp4", nil)
+	if v["args"].(object)["why"] == "" || v["retryAfter"] == nil {
+		t.Errorf("%v", v)
+	}
+	st := b.live.Stream(id)
+	for name, end := range map[string]func(){
+		"another coding": func() { must(t, st.Publish(batch(tracks(t, id, h264, aac), 4))) },
+		"camera lost":    func() { st.Down(media.CameraLost) },
+		"server stops":   func() { b.srv.stop.Do(func() { close(b.srv.done) }) },
+	} {
+		if name == "server stops" {
+			continue // last, below
+		}
+		must(t, st.Publish(batch(tracks(t, id, h264), 0)))
+		resp, err := p.http.Do(p.request("GET", base+"/streams/"+id.String()+"/live.mp4", nil))
+		must(t, err)
+		end()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		resp.Body.Close()
+	}
+	must(t, st.Publish(batch(tracks(t, id, h264), 0)))
+	resp, err := p.http.Do(p.request("GET", base+"/streams/"+id.String()+"/live.mp4", nil))
+	must(t, err)
+	b.stop()
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if n := len(b.srv.slots.s.mine); n != 0 {
+		t.Errorf("%d places are still taken", n)
+	}
+}
+
+func TestTooManyStreams(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	session, err := b.auth.Session(p.http.Jar.Cookies(p.request("GET", "/", nil).URL)[0].Value)
+	must(t, err)
+	for range streamsPerWho {
+		if _, ok := b.srv.slots.take("video", session.ID, maxStreams, streamsPerWho); !ok {
+			t.Fatal("no place")
+		}
+	}
+	p.refused(503, "too-many-streams", "GET", "/streams/"+cam.Streams[0].ID.String()+"/live.mp4", nil)
+	p.refused(503, "too-many-streams", "GET", "/streams/"+cam.Streams[0].ID.String()+"/video.mp4?from=1&to=2", nil)
+}
+
+// clip is n fragments of a quarter of a second; bad breaks off there.
+func clip(t *testing.T, tr *media.Tracks, n, bad int) func() *Clip {
+	return func() *Clip {
+		i := 0
+		return &Clip{
+			Start: time.Unix(1e9, 0), End: time.Unix(1e9, int64(n)*250e6), Next: time.Unix(1e9+100, 0), Tracks: tr.List, Init: tr.Init,
+			Fragment: func(context.Context) ([]byte, error) {
+				if i == n {
+					return nil, io.EOF
+				}
+				if i == bad {
+					return nil, errors.New("altered")
+				}
+				b := batch(tr, i)
+				must(t, fmp4.Frame(b))
+				i++
+				return b.Fragment, nil
+			},
+		}
+	}
+}
+
+//vigil:clause 5.5.1.1
+func TestStored(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	path := "/streams/" + cam.Streams[0].ID.String() + "/video.mp4"
+	for query, code := range map[string]string{"": "invalid", "?from=x": "invalid", "?from=-1": "invalid", "?from=5&to=5": "invalid", "?from=5&to=4": "invalid", "?from=99999999999999999999": "invalid"} {
+		p.refused(422, code, "GET", path+query, nil)
+	}
+	p.want(204, "GET", path+"?from=1000000000000&to=1000000010000", nil)
+	p.want(204, "GET", path+"?from="+strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10), nil)
+	if n := len(b.recorded(audit.ViewPlay)); n != 0 {
+		t.Errorf("%d records of nothing seen", n)
+	}
+	for _, list := range [][]media.Track{{h264}, {h264, pcma}} {
+		tr := tracks(t, cam.Streams[0].ID, list...)
+		b.footage.clip = clip(t, tr, 12, -1)
+		resp, got := p.do("GET", path+"?from=1000000000100&to=1000000010000", nil)
+		if resp.StatusCode != 200 || resp.Header.Get("Vigil-Start") != "1000000000000" || resp.Header.Get("Vigil-End") != "1000000003000" || resp.Header.Get("Vigil-Next") != "1000000100000" {
+			t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+		}
+		if b.footage.from.UnixMilli() != 1000000000100 {
+			t.Errorf("asked from %v", b.footage.from)
+		}
+		var pictures string
+		err := boxes(bytes.NewReader(got), func(kind string, box []byte) bool {
+			if kind == "mdat" {
+				pictures += string(box[8:]) + ";"
+			}
+			return true
+		})
+		if err != io.EOF || strings.Count(pictures, "picture") != 12 || strings.Contains(pictures, "sound") {
+			t.Errorf("%v: %s", err, pictures)
+		}
+	}
+	if got := b.recorded(audit.ViewPlay); len(got) != 2 || got[0].Detail["from"] != "2001-09-09T01:46:40Z" || got[0].Camera != cam.ID {
+		t.Errorf("recorded %+v", got)
+	}
+	// What does not verify is not sent, and the caller sees that it broke off.
+	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264), 12, 5)
+	resp, err := p.http.Do(p.request("GET", base+path+"?from=1000000000000", nil))
+	must(t, err)
+	got, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil || !strings.Contains(string(got), "picture 0004") || strings.Contains(string(got), "picture 0005") {
+		t.Errorf("broken footage ends as if it were whole: %v", err)
+	}
+	if b.footage.closed != 3 {
+		t.Errorf("%d clips closed", b.footage.closed)
+	}
+}
+
+func TestTimeline(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	b.footage.days = []Day{{"2026-01-02", 90 * time.Minute}}
+	b.footage.ranges = []Range{{time.Unix(1e9, 0), time.Unix(1e9+60, 0), false}, {time.Unix(1e9+70, 0), time.Unix(1e9+90, 0), true}}
+	b.footage.gaps = []Gap{{time.Unix(1e9+60, 0), time.Unix(1e9+70, 0), media.Stopped, "amy", 0}, {time.Unix(1e9+90, 0), time.Unix(1e9+91, 0), "", "", 3}}
+	at := "/cameras/" + cam.ID.String()
+	got := p.want(200, "GET", at+"/timeline?from=1000000000000&to=1000000100000&stream="+cam.Streams[0].ID.String(), nil)
+	gaps := got["gaps"].([]any)
+	if len(got["ranges"].([]any)) != 2 || gaps[0].(object)["by"] != "amy" || gaps[1].(object)["cause"] != "unknown" {
+		t.Errorf("%v", got)
+	}
+	if got := p.want(200, "GET", at+"/days", nil); got["zone"] != "Asia/Taipei" || got["days"].([]any)[0].(object)["seconds"] != 5400.0 {
+		t.Errorf("%v", got)
+	}
+	p.refused(422, "invalid", "GET", at+"/days?zone=../../etc/passwd", nil)
+	p.refused(422, "invalid", "GET", at+"/timeline?from=5", nil)
+	p.refused(422, "range-too-long", "GET", at+"/timeline?from=0&to=99999999999", nil)
+	p.refused(422, "invalid", "GET", at+"/timeline?from=0&to=1&stream=x", nil)
+}
+
+//vigil:clause 5.5.1.1
+func TestExports(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	at := "/cameras/" + cam.ID.String() + "/exports"
+	for _, body := range []object{{}, {"from": 1}, {"from": 2, "to": 2}, {"from": -1, "to": 2}, {"from": 1, "to": 2, "stream": "x"}, {"from": 1, "to": 2, "path": "/etc"}} {
+		p.refused(422, "invalid", "POST", at, body)
+	}
+	p.refused(422, "range-too-long", "POST", at, object{"from": 0, "to": 90000000})
+	for code, err := range map[string]error{"no-footage": ErrNoFootage, "too-many-exports": ErrTooMany, "no-space": ErrNoSpace} {
+		b.exports.err = fmt.Errorf("export: %w", err)
+		resp, got := p.do("POST", at, object{"from": 1, "to": 2})
+		if !strings.Contains(string(got), code) {
+			t.Errorf("%d %s", resp.StatusCode, got)
+		}
+	}
+	b.exports.err = nil
+	e := p.want(202, "POST", at, object{"from": 1000000000000, "to": 1000000060000, "audio": false})
+	id := e["id"].(string)
+	p.want(200, "GET", "/exports/"+id, nil)
+	p.refused(409, "export-not-ready", "GET", "/exports/"+id+"/file", nil)
+	data := bytes.Repeat([]byte("0123456789"), 100_000)
+	b.exports.finish(data)
+	if got := p.want(200, "GET", "/exports", nil)["exports"].([]any); len(got) != 1 || got[0].(object)["cameraName"] != "Door" || got[0].(object)["sha256"] == "" {
+		t.Errorf("%v", got)
+	}
+	resp, got := p.do("GET", "/exports/"+id+"/file", nil)
+	if resp.StatusCode != 200 || !bytes.Equal(got, data) || !strings.Contains(resp.Header.Get("Content-Disposition"), "attachment; filename*=utf-8''") {
+		t.Errorf("%d, %d bytes, %v", resp.StatusCode, len(got), resp.Header)
+	}
+	resp, got = p.do("GET", "/exports/"+id+"/file", nil, "Range", "bytes=999990-")
+	if resp.StatusCode != 206 || string(got) != "0123456789" || resp.Header.Get("Content-Range") != "bytes 999990-999999/1000000" {
+		t.Errorf("%d %q", resp.StatusCode, got)
+	}
+	if resp, got := p.do("HEAD", "/exports/"+id+"/file", nil); resp.StatusCode != 200 || len(got) != 0 || resp.ContentLength != 1_000_000 {
+		t.Errorf("%d, %d bytes of %d", resp.StatusCode, len(got), resp.ContentLength)
+	}
+	p.want(204, "DELETE", "/exports/"+id, nil)
+	p.refused(404, "not-found", "GET", "/exports/"+id, nil)
+	if n := len(b.recorded("export.download")); n != 2 {
+		t.Errorf("%d downloads recorded", n)
+	}
+	if got := b.recorded(audit.Export); len(got) != 1+3+3 || got[0].Actor.Name != "amy" {
+		t.Errorf("%d exports recorded", len(got))
+	}
+}
+
+//vigil:clause 5.2.4.1 5.2.7.2
+func TestCameras(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	b.prober.out = wire.Probed{
+		Tracks: []media.Track{h264, pcma}, Notes: []wire.Note{{Code: "no-sound"}}, Fault: &wire.Note{Code: "auth-failed", Args: map[string]string{"user": "x"}},
+		Certificate: &wire.Certificate{SHA256: bytes.Repeat([]byte{0xab}, 32), Subject: "CN=cam", Issuer: "CN=cam", NotBefore: 1e9, NotAfter: 2e9},
+	}
+	got := p.want(200, "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "user": "viewer", "password": "cam-Secret-1"})
+	if got["certificate"].(object)["sha256"] != strings.Repeat("ab", 32) || got["mediaType"] != `video/mp4; codecs="avc1.64001f"` || got["fault"].(object)["code"] != "auth-failed" {
+		t.Errorf("%v", got)
+	}
+	if s := b.prober.spec; s.Link != wire.LinkPin || !bytes.Equal(s.Pin, noPin) || s.User != "" || !s.Password.IsZero() {
+		t.Errorf("without a pin it sends %+v", s)
+	}
+	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "link": "plain"})
+	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "http://169.254.169.254/"})
+	b.prober.err = errors.New("no worker")
+	p.refused(500, "internal", "POST", "/cameras/probe", object{"url": "rtsp://192.0.2.7/s"})
+	b.prober.err = nil
+
+	in := object{"name": "Door", "user": "viewer", "password": "cam-Secret-1", "streams": []object{{"kind": "main", "url": "rtsps://192.0.2.7/main"}, {"kind": "second", "url": "rtsps://192.0.2.7/sub"}}}
+	v := p.refused(422, "invalid", "POST", "/cameras", in)
+	if m := v["mistakes"].([]any)[0].(object); m["field"] != "/pin" || m["code"] != "pin-needed" {
+		t.Errorf("%v", v)
+	}
+	in["pin"] = strings.Repeat("ab", 32)
+	cam := p.want(201, "POST", "/cameras", in)
+	id := cam["id"].(string)
+	if cam["link"] != "rtsps-pin" || cam["hasPassword"] != true || cam["recording"].(object)["armedBy"] != "amy" || cam["retentionDays"] != 30.0 {
+		t.Errorf("%v", cam)
+	}
+	if s := cam["streams"].([]any); s[0].(object)["recorded"] != true || s[1].(object)["recorded"] != false {
+		t.Errorf("%v", s)
+	}
+	all, _ := json.Marshal(p.want(200, "GET", "/cameras", nil))
+	audited, _ := json.Marshal(p.want(200, "GET", "/audit?limit=1000", nil))
+	if strings.Contains(string(all)+string(audited), "cam-Secret") {
+		t.Error("the password comes back")
+	}
+	if v := p.refused(409, "camera-exists", "POST", "/cameras", in); v["args"].(object)["name"] != "Door" {
+		t.Errorf("%v", v)
+	}
+	p.refused(422, "invalid", "POST", "/cameras", object{"name": "", "streams": []object{{"kind": "main", "url": "rtsp://u:p@h/"}}, "shell": "x"})
+
+	// Another name keeps the password; another host does not get it.
+	delete(in, "password")
+	in["name"] = "Gate"
+	p.want(200, "PUT", "/cameras/"+id, in)
+	kept := b.set.Get().Cameras[0]
+	if kept.Password.Reveal() != "cam-Secret-1" || kept.Name != "Gate" {
+		t.Errorf("%+v", kept)
+	}
+	in["streams"] = []object{{"kind": "main", "url": "rtsps://203.0.113.66/main"}}
+	v = p.refused(422, "invalid", "PUT", "/cameras/"+id, in)
+	if m := v["mistakes"].([]any)[0].(object); m["code"] != "password-needed" {
+		t.Errorf("%v", v)
+	}
+	p.refused(422, "invalid", "POST", "/cameras/probe", object{"camera": id, "url": "rtsp://203.0.113.66/", "user": "viewer"})
+	p.refused(422, "invalid", "POST", "/cameras/probe", object{"camera": id, "url": "rtsp://192.0.2.7/", "user": "viewer"}) // in the clear
+	in["password"] = "another-1"
+	p.want(200, "PUT", "/cameras/"+id, in)
+	if now := b.set.Get().Cameras[0]; now.Streams[0].ID != kept.Streams[0].ID || now.ID != kept.ID || now.Recording != kept.Recording {
+		t.Error("another device in its place lost the footage's line")
+	}
+
+	off := p.want(200, "PUT", "/cameras/"+id+"/recording", object{"on": false})
+	if off["recording"].(object)["on"] != false {
+		t.Errorf("%v", off)
+	}
+	p.refused(422, "invalid", "PUT", "/cameras/"+id+"/recording", object{})
+	p.want(200, "PUT", "/cameras/"+id+"/recording", object{"on": true})
+	if n := len(b.recorded("recording.on")); n != 2 {
+		t.Errorf("armed %d times", n)
+	}
+	p.want(204, "DELETE", "/cameras/"+id, nil)
+	if got := p.want(200, "GET", "/cameras/"+id, nil); got["removed"] != true || got["name"] != "Gate" || got["hasPassword"] != false {
+		t.Errorf("%v", got)
+	}
+	p.refused(404, "not-found", "DELETE", "/cameras/"+id, nil)
+	p.refused(404, "not-found", "PUT", "/cameras/"+id+"/recording", object{"on": true})
+	p.want(201, "POST", "/cameras", in) // its name and address are free again
+}
