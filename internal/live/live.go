@@ -42,7 +42,7 @@ type Streams struct {
 type entry struct {
 	stream   *stream.Stream
 	status   wire.Status
-	since    time.Time // of status
+	since    time.Time // pictures come, or do not
 	watchers int
 	left     time.Time // when the last watcher went
 	bytes    [rateSpan + 1]uint64
@@ -186,8 +186,8 @@ func (s *Streams) Watch(id media.StreamID) (*stream.Reader, func(), error) {
 // A State is how a stream is.
 type State struct {
 	wire.Status
-	Since         time.Time
-	Off           bool // not wanted
+	Since         time.Time // pictures come, or do not
+	Off           bool      // not wanted
 	Tracks        []media.Track
 	BitsPerSecond int64
 	Lost          uint64
@@ -238,8 +238,11 @@ func (s *Streams) SetStatus(camera media.CameraID, id media.StreamID, st wire.St
 	if e == nil {
 		return
 	}
-	if e.status.State != st.State {
+	if (e.status.State == wire.Live) != (st.State == wire.Live) {
 		e.since = time.Now()
+	}
+	if st.State == wire.Connecting && st.Why.Code == "" {
+		st.Why = e.status.Why // why the last try failed, until this one is known
 	}
 	e.status = st
 	s.tell(camera)

@@ -51,6 +51,7 @@ var routes = []route{
 	{method: "POST", path: "/alerts/{alert}/acknowledge", action: access.Acknowledge, do: (*call).acknowledgeAlert},
 	{method: "GET", path: "/events", action: access.See, do: (*call).watchEvents, quiet: true},
 	{method: "GET", path: "/audit", action: access.Audit, do: (*call).listAudit},
+	{method: "POST", path: "/check", action: access.Audit, do: (*call).runCheck},
 	{method: "GET", path: "/settings", action: access.See, do: (*call).getSettings},
 	{method: "PUT", path: "/settings", action: access.Configure, do: (*call).changeSettings},
 	{method: "GET", path: "/status", action: access.See, do: (*call).getStatus, quiet: true},

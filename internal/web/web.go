@@ -41,6 +41,7 @@ type Options struct {
 	Alerts     Alerts
 	Machine    Machine
 	ThirdParty func() ([]Part, error)
+	Checker    Checker
 	Hub        *Hub // what the other parts tell who watches /events
 	Log        *slog.Logger
 }

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+)
+
+type cameraCmd struct {
+	List   cameraList   `cmd:"" help:"List the cameras." default:"1"`
+	Add    cameraAdd    `cmd:"" help:"Add a camera; it records at once. Its password is read from VIGIL_CAMERA_PASSWORD."`
+	Test   cameraTest   `cmd:"" help:"Try a stream and show what comes."`
+	Record cameraRecord `cmd:"" help:"Switch recording on or off."`
+	Remove cameraRemove `cmd:"" help:"Remove a camera; its footage stays until its retention is over."`
+}
+
+type note struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+type cameraInfo struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Removed   bool   `json:"removed"`
+	Link      string `json:"link"`
+	Why       *note  `json:"why,omitempty"`
+	Recording struct {
+		On      bool   `json:"on"`
+		Now     bool   `json:"now"`
+		ArmedBy string `json:"armedBy,omitempty"`
+		Why     *note  `json:"why,omitempty"`
+	} `json:"recording"`
+	Streams []struct {
+		ID            string  `json:"id"`
+		Kind          string  `json:"kind"`
+		URL           string  `json:"url"`
+		State         string  `json:"state"`
+		Recorded      bool    `json:"recorded"`
+		BitsPerSecond int64   `json:"bitsPerSecond,omitempty"`
+		Lost          int64   `json:"lost,omitempty"`
+		Tracks        []track `json:"tracks"`
+	} `json:"streams"`
+}
+
+type track struct {
+	Codec      string `json:"codec"`
+	Width      int    `json:"width,omitempty"`
+	Height     int    `json:"height,omitempty"`
+	SampleRate int    `json:"sampleRate,omitempty"`
+}
+
+func (t track) String() string {
+	switch {
+	case t.Width != 0:
+		return fmt.Sprintf("%s %dx%d", t.Codec, t.Width, t.Height)
+	case t.SampleRate != 0:
+		return fmt.Sprintf("%s %d Hz", t.Codec, t.SampleRate)
+	}
+	return t.Codec
+}
+
+func (cl *client) cameras(ctx context.Context) ([]cameraInfo, error) {
+	var list struct{ Cameras []cameraInfo }
+	err := cl.call(ctx, "GET", "/cameras", nil, nil, &list)
+	return list.Cameras, err
+}
+
+// camera finds a camera by its id or its name.
+func (cl *client) camera(ctx context.Context, name string) (cameraInfo, error) {
+	all, err := cl.cameras(ctx)
+	if err != nil {
+		return cameraInfo{}, err
+	}
+	var names []string
+	for _, c := range all {
+		if c.ID == name || strings.EqualFold(c.Name, name) {
+			return c, nil
+		}
+		names = append(names, c.Name)
+	}
+	if len(names) == 0 {
+		return cameraInfo{}, errors.New("there are no cameras yet: vigil camera add")
+	}
+	return cameraInfo{}, fmt.Errorf("no camera %q; there are: %s", name, strings.Join(names, ", "))
+}
+
+type cameraList struct{}
+
+func (cameraList) Run(ctx context.Context, c *cli) error {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	all, err := cl.cameras(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(all)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	defer w.Flush()
+	for _, cam := range all {
+		state := cam.State
+		switch {
+		case cam.Removed:
+			state = "removed"
+		case cam.Recording.Now:
+			state = "recording"
+		case cam.Recording.Why != nil:
+			state += " (" + cam.Recording.Why.Text + ")"
+		case cam.Why != nil:
+			state += " (" + cam.Why.Text + ")"
+		}
+		address, tracks := "", ""
+		if len(cam.Streams) > 0 {
+			address = cam.Streams[0].URL
+			tracks = fmt.Sprint(cam.Streams[0].Tracks)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cam.ID, cam.Name, state, address, cam.Link, tracks)
+	}
+	return nil
+}
+
+// An address is the part of the camera commands that says where it is.
+type address struct {
+	URL       string `required:"" help:"Address of the stream: rtsps:// or rtsp://."`
+	User      string `help:"User on the camera."`
+	Link      string `help:"How the link is secured: rtsps-ca, rtsps-pin, rtsps-insecure or plain. An unencrypted link must be named." enum:"rtsps-ca,rtsps-pin,rtsps-insecure,plain," default:""`
+	Pin       string `help:"SHA-256 of the camera's certificate, for rtsps-pin; vigil camera test shows it."`
+	CA        string `help:"File with the authority's certificate (PEM), for rtsps-ca." type:"existingfile"`
+	Transport string `help:"auto, tcp or udp." enum:"auto,tcp,udp" default:"auto"`
+	MD5       bool   `name:"legacy-md5" help:"Accept digest authentication by MD5, which older cameras need." default:"true" negatable:""`
+	Basic     bool   `name:"basic-auth" help:"Send the password as it is, without TLS too."`
+}
+
+func (a address) input() (map[string]any, error) {
+	in := map[string]any{"transport": a.Transport, "legacyMD5": a.MD5, "basicAuth": a.Basic, "user": a.User}
+	if p, ok := os.LookupEnv("VIGIL_CAMERA_PASSWORD"); ok {
+		in["password"] = p
+	}
+	link := a.Link
+	if link == "" {
+		if !strings.HasPrefix(strings.ToLower(a.URL), "rtsps://") {
+			return nil, errors.New("this is an unencrypted link: anybody on the way can watch and alter the picture. If that is what you want, say --link plain")
+		}
+		link = "rtsps-pin"
+	}
+	in["link"] = link
+	if a.Pin != "" {
+		in["pin"] = strings.ToLower(strings.ReplaceAll(a.Pin, ":", ""))
+	}
+	if a.CA != "" {
+		pem, err := os.ReadFile(a.CA)
+		if err != nil {
+			return nil, err
+		}
+		in["ca"] = string(pem)
+	}
+	return in, nil
+}
+
+type cameraAdd struct {
+	Name   string `required:"" help:"Its name, for people."`
+	Second string `help:"Address of a second, smaller stream."`
+	Audio  bool   `help:"Record sound."`
+	Off    bool   `help:"Do not record yet."`
+	address
+}
+
+func (a cameraAdd) Run(ctx context.Context, c *cli) error {
+	in, err := a.input()
+	if err != nil {
+		return err
+	}
+	streams := []map[string]any{{"kind": "main", "url": a.URL}}
+	if a.Second != "" {
+		streams = append(streams, map[string]any{"kind": "second", "url": a.Second})
+	}
+	in["name"], in["streams"], in["audio"], in["recording"] = a.Name, streams, a.Audio, !a.Off
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	var cam cameraInfo
+	if err := cl.call(ctx, "POST", "/cameras", nil, in, &cam); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(cam)
+	}
+	fmt.Println(cam.ID, cam.Name)
+	return nil
+}
+
+type cameraTest struct{ address }
+
+func (t cameraTest) Run(ctx context.Context, c *cli) error {
+	in, err := t.input()
+	if err != nil {
+		return err
+	}
+	in["url"] = t.URL
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	var found struct {
+		Fault       *note   `json:"fault,omitempty"`
+		Tracks      []track `json:"tracks"`
+		Notes       []note  `json:"notes"`
+		Certificate *struct {
+			SHA256  string `json:"sha256"`
+			Subject string `json:"subject"`
+			Issuer  string `json:"issuer"`
+		} `json:"certificate,omitempty"`
+	}
+	if err := cl.call(ctx, "POST", "/cameras/probe", nil, in, &found); err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := printJSON(found); err != nil {
+			return err
+		}
+	} else {
+		for _, t := range found.Tracks {
+			fmt.Println(t)
+		}
+		for _, n := range found.Notes {
+			fmt.Println(n.Text)
+		}
+		if found.Certificate != nil {
+			fmt.Printf("certificate of the camera (SHA-256): %s\n  %s, issued by %s\n", found.Certificate.SHA256, found.Certificate.Subject, found.Certificate.Issuer)
+		}
+	}
+	if found.Fault != nil {
+		return errors.New(found.Fault.Text)
+	}
+	return nil
+}
+
+type cameraRecord struct {
+	Camera string `arg:"" help:"Name or id."`
+	State  string `arg:"" enum:"on,off" help:"on or off."`
+}
+
+func (r cameraRecord) Run(ctx context.Context, c *cli) error {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	cam, err := cl.camera(ctx, r.Camera)
+	if err != nil {
+		return err
+	}
+	return cl.call(ctx, "PUT", "/cameras/"+url.PathEscape(cam.ID)+"/recording", nil, map[string]bool{"on": r.State == "on"}, nil)
+}
+
+type cameraRemove struct {
+	Camera string `arg:"" help:"Name or id."`
+}
+
+func (r cameraRemove) Run(ctx context.Context, c *cli) error {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	cam, err := cl.camera(ctx, r.Camera)
+	if err != nil {
+		return err
+	}
+	return cl.call(ctx, "DELETE", "/cameras/"+url.PathEscape(cam.ID), nil, nil, nil)
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+type exportCmd struct {
+	Camera string    `arg:"" help:"Name or id of the camera."`
+	From   time.Time `required:"" help:"Start, RFC 3339: 2026-11-24T14:00:00+08:00." format:"2006-01-02T15:04:05Z07:00"`
+	To     time.Time `required:"" help:"End, RFC 3339." format:"2006-01-02T15:04:05Z07:00"`
+	Out    string    `short:"o" required:"" help:"MP4 file to write; an existing one is not touched." type:"path"`
+	Second bool      `help:"The second stream."`
+}
+
+type exported struct {
+	ID       string  `json:"id"`
+	State    string  `json:"state"`
+	Progress float64 `json:"progress"`
+	Size     int64   `json:"size"`
+	SHA256   string  `json:"sha256,omitempty"`
+	Why      *note   `json:"why,omitempty"`
+	Gaps     []struct {
+		From  int64  `json:"from"`
+		To    int64  `json:"to"`
+		Cause string `json:"cause"`
+	} `json:"gaps"`
+}
+
+func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	cam, err := cl.camera(ctx, e.Camera)
+	if err != nil {
+		return err
+	}
+	in := map[string]any{"from": e.From.UnixMilli(), "to": e.To.UnixMilli()}
+	if e.Second {
+		if len(cam.Streams) < 2 {
+			return fmt.Errorf("%s has no second stream", cam.Name)
+		}
+		in["stream"] = cam.Streams[1].ID
+	}
+	f, err := os.OpenFile(e.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			os.Remove(e.Out)
+		}
+	}()
+	var x exported
+	if err := cl.call(ctx, "POST", "/cameras/"+url.PathEscape(cam.ID)+"/exports", nil, in, &x); err != nil {
+		return err
+	}
+	path := "/exports/" + url.PathEscape(x.ID)
+	defer cl.call(context.WithoutCancel(ctx), http.MethodDelete, path, nil, nil, nil) // the file is here now, or was not wanted
+	for x.State == "waiting" || x.State == "running" {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := cl.call(ctx, "GET", path, nil, nil, &x); err != nil {
+			return err
+		}
+		if !c.JSON {
+			fmt.Fprintf(os.Stderr, "\r%3.0f %%", 100*x.Progress)
+		}
+	}
+	if !c.JSON {
+		fmt.Fprintln(os.Stderr)
+	}
+	if x.State != "done" {
+		if x.Why != nil {
+			return errors.New(x.Why.Text)
+		}
+		return fmt.Errorf("the export ended as %s", x.State)
+	}
+	resp, err := cl.send(ctx, "GET", path+"/file", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(f, resp.Body)
+	if err != nil {
+		return fmt.Errorf("export to %s: %w", e.Out, err)
+	}
+	if n != x.Size {
+		return fmt.Errorf("export to %s: %d bytes came, %d were announced", e.Out, n, x.Size)
+	}
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return fmt.Errorf("export to %s: %w", e.Out, err)
+	}
+	if c.JSON {
+		return printJSON(x)
+	}
+	fmt.Printf("%s: %d bytes\n", e.Out, n)
+	for _, g := range x.Gaps {
+		fmt.Printf("gap %s to %s: %s\n", stamp(g.From), stamp(g.To), g.Cause)
+	}
+	return nil
+}
+
+// stamp prints an instant as the log does.
+func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

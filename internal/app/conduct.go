@@ -1,0 +1,158 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"vigil/internal/alert"
+	"vigil/internal/audit"
+	"vigil/internal/clock"
+	"vigil/internal/media"
+	"vigil/internal/recorder"
+	"vigil/internal/settings"
+	"vigil/internal/worker"
+	"vigil/internal/worker/wire"
+)
+
+// How long a trouble may last before a person must know.
+const (
+	lostAfter    = 5 * time.Second  // no pictures; a stall is found within 10 s before that
+	stoppedAfter = 15 * time.Second // pictures come and nothing is written
+)
+
+// conduct brings what is wanted to those who do it, and looks after them once
+// a second.
+func (a *App) conduct(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	idle := map[media.StreamID]time.Time{} // live and not written, since when
+	var watch clock.Watch
+	a.streams.Follow(a.settings.Get())
+	for {
+		changed := a.settings.Changed()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+			a.streams.Follow(a.settings.Get())
+		case <-a.streams.Wanted():
+			a.apply()
+		case now := <-tick.C:
+			if step := watch.Look(time.Now()); step != 0 {
+				a.stepped(step)
+			}
+			a.streams.Tick()
+			a.lookAfter(now, idle)
+		}
+	}
+}
+
+// apply hands the wanted streams to workers and recorder.
+func (a *App) apply() {
+	if err := a.pool.Set(a.streams.Specs()); err != nil {
+		a.log.Error("cameras could not be set", "err", err)
+	}
+	var jobs []recorder.Job
+	for _, j := range a.streams.Recorded() {
+		jobs = append(jobs, recorder.Job(j))
+	}
+	a.recorder.Set(jobs)
+	for _, c := range a.settings.Get().Cameras {
+		a.streams.Changed(c.ID)
+	}
+}
+
+// lookAfter raises and clears the alerts of cameras.
+func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
+	doc, written := a.settings.Get(), a.recorder.Recording()
+	lost, stopped := map[media.CameraID]string{}, map[media.CameraID]bool{}
+	for i := range doc.Cameras {
+		c := &doc.Cameras[i]
+		if c.Gone() || !c.Recording.On {
+			continue
+		}
+		for _, s := range c.Streams {
+			if !s.Recorded {
+				continue
+			}
+			st := a.streams.State(s.ID)
+			if st.State != wire.Live && now.Sub(st.Since) >= lostAfter {
+				why := st.Why.Code
+				if why == "" {
+					why = string(st.State)
+				}
+				lost[c.ID] = why
+			}
+			if st.State != wire.Live || written[s.ID] {
+				delete(idle, s.ID)
+			} else if idle[s.ID].IsZero() {
+				idle[s.ID] = now
+			} else if now.Sub(idle[s.ID]) >= stoppedAfter {
+				stopped[c.ID] = true
+			}
+		}
+	}
+	for i := range doc.Cameras {
+		c := &doc.Cameras[i]
+		why, is := lost[c.ID]
+		a.alert(is, alert.CameraLost, c, map[string]string{"why": why})
+		a.alert(stopped[c.ID], alert.RecordingStopped, c, nil)
+	}
+}
+
+// alert raises or clears an alert of a camera, when that changes.
+func (a *App) alert(is bool, kind alert.Kind, c *settings.Camera, args map[string]string) {
+	key := string(kind) + c.ID.String()
+	if a.raised[key] == raised(is) {
+		return
+	}
+	a.raised[key] = raised(is)
+	if !is {
+		a.alerts.Clear(kind, c.ID.String())
+		return
+	}
+	all := map[string]string{"camera": c.Name}
+	maps.Copy(all, args)
+	a.alerts.Raise(alert.Condition{Kind: kind, Object: c.ID.String(), Camera: c.ID, Args: all})
+}
+
+// raised remembers what was said of an alert; the zero value: nothing since
+// the start.
+type raisedState int8
+
+func raised(is bool) raisedState {
+	if is {
+		return 1
+	}
+	return -1
+}
+
+// stepped records that the machine's clock was set. It costs no footage: the
+// workers start a new timeline, and retention does not trust the new time at once.
+func (a *App) stepped(step time.Duration) {
+	detail := map[string]string{"step": step.Round(time.Millisecond).String(), "clock": string(clock.Now())}
+	if _, err := a.places.log.Record(audit.Record{Actor: vigil, Action: audit.ClockStep, Detail: detail}); err != nil {
+		a.log.Error("clock step not recorded", "err", err)
+	}
+	a.alerts.Raise(alert.Condition{Kind: alert.ClockStep, Args: detail})
+}
+
+// events takes what the workers tell.
+type events struct{ *App }
+
+func (e events) Status(c media.CameraID, s media.StreamID, st wire.Status) {
+	e.streams.SetStatus(c, s, st)
+}
+
+func (e events) Jail(worker int, report []wire.Guard) { e.streams.SetJail(worker, report) }
+
+func (e events) Felled(f worker.Fall) {
+	e.App.log.Error("worker fell", "worker", f.Worker, "culprit", f.Culprit, "err", f.Reason)
+	if f.Culprit.IsZero() {
+		return // the gap has its cause; nobody can be named
+	}
+	if c := e.settings.Get().Camera(f.Culprit); c != nil {
+		e.alerts.Raise(alert.Condition{Kind: alert.WorkerFelled, Object: c.ID.String(), Camera: c.ID, Args: map[string]string{"camera": c.Name}})
+	}
+}

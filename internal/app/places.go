@@ -1,0 +1,340 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/alert"
+	"vigil/internal/audit"
+	"vigil/internal/auth"
+	"vigil/internal/catalogue"
+	"vigil/internal/clock"
+	"vigil/internal/conf"
+	"vigil/internal/document"
+	"vigil/internal/durable"
+	"vigil/internal/keys"
+	"vigil/internal/ledger"
+	"vigil/internal/live"
+	"vigil/internal/release"
+	"vigil/internal/settings"
+	"vigil/internal/store"
+	"vigil/internal/store/volume"
+)
+
+// places are what the parts meet at, in the order in which they open.
+type places struct {
+	dir       string
+	lock      *durable.LockFile
+	ring      *keys.Ring
+	log       *audit.Log
+	settings  *settings.Store
+	alerts    *alert.Board
+	volumes   []*volume.Volume
+	ledger    *ledger.Ledger
+	store     *store.Store
+	catalogue *catalogue.Catalogue
+	people    *auth.Place
+	streams   *live.Streams
+	started   time.Time
+}
+
+// origin names the ledger in its checkpoints (C2SP tlog-checkpoint).
+const origin = "vigil/ledger"
+
+// vigil is who does what Vigil does by itself.
+var vigil = actor.Of("vigil", "")
+
+func (p *places) name(file string) string { return filepath.Join(p.dir, file) }
+
+// open opens everything, or nothing.
+func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err error) {
+	disk := durable.OS{}
+	p = &places{dir: c.State, streams: live.New(), started: time.Now()}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if err := durable.MkdirAll(disk, p.dir); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if err := os.Chmod(p.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if p.lock, err = durable.Lock(p.dir); err != nil {
+		if errors.Is(err, durable.ErrLocked) {
+			return nil, fmt.Errorf("another vigil works with this folder: %w; stop it first, or name another folder with --state", err)
+		}
+		return nil, err
+	}
+	if p.ring, err = openKeys(disk, p.name("keys"), p.dir); err != nil {
+		return nil, err
+	}
+	p.log, err = audit.Open(disk, p.name("audit"), p.ring.Purpose("audit"), audit.Options{
+		Clock:   func() string { return string(clock.Now()) },
+		Trouble: func(err error) { p.auditTrouble(err, log) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.settings, err = settings.Open(settings.Options{
+		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: p.log, TimeZone: machineZone(),
+	}); err != nil {
+		return nil, newer(err)
+	}
+	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
+		return nil, newer(err)
+	}
+	if p.people, err = auth.Open(auth.Options{
+		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: p.log,
+	}); err != nil {
+		return nil, newer(err)
+	}
+	shelf, err := p.openVolumes(disk, c, log)
+	if err != nil {
+		return nil, newer(err)
+	}
+	signer := p.ring.Signer()
+	p.ledger, err = ledger.Open(ledger.Folder{FS: disk, Dir: p.name("ledger"), Name: "system"}, shelf,
+		ledger.Signer{ECDSA: signer.ECDSA(), Ed25519: signer.Ed25519()}, p.ring.Purpose("ledger"), origin)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	p.store = store.Open(store.Config{
+		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts},
+		Attached: func(_ context.Context, v *volume.Volume) {
+			if root, err := v.Root(); err == nil {
+				p.found(p.ledger.AddCopy(ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()}))
+			}
+		},
+		Detached: func(_ context.Context, v *volume.Volume) { p.ledger.RemoveCopy(v.ID().String()) },
+		Log:      log,
+	})
+	if p.catalogue, err = catalogue.Open(p.name("catalogue"), p.ring.Purpose("catalogue"), catalogue.Options{
+		Aside: func(err error) {
+			p.alerts.Raise(alert.Condition{Kind: alert.CatalogueAnew, Args: map[string]string{"error": err.Error()}})
+		},
+	}); err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
+	p.streams.Follow(p.settings.Get())
+	p.found(p.ledger.Findings())
+	return p, nil
+}
+
+// close closes what is open, last first.
+func (p *places) close() error {
+	var errs []error
+	if p.catalogue != nil {
+		errs = append(errs, p.catalogue.Close())
+	}
+	if p.ledger != nil {
+		errs = append(errs, p.ledger.Close())
+	}
+	if p.log != nil {
+		errs = append(errs, p.log.Close())
+	}
+	if p.lock != nil {
+		errs = append(errs, p.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// openKeys opens the keys, or makes them in a state folder that has never
+// been used. A folder that has state but no keys is not touched: new keys would
+// make everything in it unreadable for good.
+func openKeys(disk durable.FS, dir, state string) (*keys.Ring, error) {
+	there, err := keys.Exists(disk, dir)
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if there {
+		ring, err := keys.Open(disk, dir)
+		if err != nil {
+			return nil, fmt.Errorf("keys: %w", err)
+		}
+		return ring, nil
+	}
+	for _, name := range []string{"settings", "accounts", "ledger"} {
+		if _, err := disk.Stat(filepath.Join(state, name)); err == nil {
+			return nil, fmt.Errorf("the state folder %s has %s but its keys are gone: put the folder %s back from a copy; nothing was changed", state, name, dir)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	ring, err := keys.Create(disk, dir)
+	if err != nil {
+		return nil, fmt.Errorf("make keys: %w", err)
+	}
+	return ring, nil
+}
+
+// shelves is the document that remembers which folders hold footage.
+type shelves struct {
+	Set     volume.SetID `json:"set"`
+	Volumes []shelf      `json:"volumes"`
+}
+
+type shelf struct {
+	Dir string    `json:"dir"`
+	ID  volume.ID `json:"id"` // zero until its label was first read
+}
+
+// openVolumes looks for the folders that hold footage. The first start makes
+// one of them; later starts want the very same.
+func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) ([]ledger.Folder, error) {
+	file := document.File{FS: disk, Name: p.name("volumes"), Key: p.ring.Purpose("settings"), Kind: "volumes", Version: 1}
+	var doc shelves
+	_, err := file.Load(&doc)
+	first := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !first {
+		return nil, fmt.Errorf("volumes: %w", err)
+	}
+	if first {
+		dir := c.Video
+		if dir == "" {
+			dir = p.name("video")
+		}
+		doc = shelves{Set: volume.SetID(newID()), Volumes: []shelf{{Dir: dir}}}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("folder for footage: %w", err)
+		}
+		if err := file.Save(doc); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+	} else if c.Video != "" && c.Video != doc.Volumes[0].Dir {
+		return nil, fmt.Errorf("this recorder keeps its footage in %s, not in %s: leave --video out", doc.Volumes[0].Dir, c.Video)
+	}
+	var copies []ledger.Folder
+	changed := false
+	for i := range doc.Volumes {
+		s := &doc.Volumes[i]
+		v := volume.New(volume.Config{FS: disk, Dir: s.Dir, Key: p.ring.Purpose("volumes"), Set: doc.Set, Volume: s.ID, New: s.ID.IsZero(), Log: log})
+		if err := v.Attach(); err != nil {
+			if s.ID.IsZero() {
+				return nil, fmt.Errorf("folder for footage %s: %w", s.Dir, err)
+			}
+			log.Error("volume is not there", "dir", s.Dir, "err", err) // recording waits for it; the store alerts
+		} else {
+			if s.ID.IsZero() {
+				s.ID, changed = v.ID(), true
+			}
+			if root, err := v.Root(); err == nil {
+				copies = append(copies, ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()})
+			}
+		}
+		p.volumes = append(p.volumes, v)
+	}
+	if changed {
+		if err := file.Save(doc); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+	}
+	return copies, nil
+}
+
+// found raises an alert for each copy of the ledger that is not as it should
+// be. A copy that is only behind catches up by itself.
+func (p *places) found(list []ledger.Finding) {
+	for _, f := range list {
+		kind := map[ledger.Trouble]alert.Kind{
+			ledger.Short: alert.LedgerShort, ledger.Forked: alert.LedgerForked, ledger.Damaged: alert.LedgerDamaged,
+			ledger.BadSignature: alert.LedgerForked, ledger.Unreadable: alert.LedgerCopy,
+		}[f.Trouble]
+		if kind == "" {
+			continue
+		}
+		args := map[string]string{"have": fmt.Sprint(f.Have), "want": fmt.Sprint(f.Want)}
+		if f.Err != nil {
+			args["error"] = f.Err.Error()
+		}
+		p.alerts.Raise(alert.Condition{Kind: kind, Object: f.Folder, Args: args})
+	}
+}
+
+// auditTrouble is told when the log cannot be written, and when it can again.
+func (p *places) auditTrouble(err error, log *slog.Logger) {
+	if p.alerts == nil {
+		return // not open yet; Record tells whoever asks
+	}
+	if err == nil {
+		p.alerts.Clear(alert.AuditFailing, "")
+		return
+	}
+	log.Error("audit log cannot be written", "err", err)
+	p.alerts.Raise(alert.Condition{Kind: alert.AuditFailing, Args: map[string]string{"error": err.Error()}})
+}
+
+// begin records the start, in the audit log and in the ledger.
+func (p *places) begin(ctx context.Context, reason string) error {
+	clean := true
+	if _, err := os.Stat(p.name("running")); err == nil {
+		clean = false
+	}
+	if err := durable.WriteFile(durable.OS{}, p.name("running"), nil); err != nil {
+		return err
+	}
+	digest, err := ownDigest()
+	if err != nil {
+		return fmt.Errorf("digest of the program: %w", err)
+	}
+	detail := map[string]string{"version": release.Version, "program": fmt.Sprintf("%x", digest), "lastRunEnded": "in order"}
+	if !clean {
+		detail["lastRunEnded"] = "killed, or power lost"
+	}
+	if _, err := p.log.Record(audit.Record{Actor: vigil, Action: audit.Start, Object: reason, Detail: detail}); err != nil {
+		return err
+	}
+	_, err = p.ledger.Append(ctx, []ledger.Leaf{ledger.StartMeta{
+		At: time.Now().UnixNano(), Version: release.Version, Program: digest, Clean: clean, Clock: string(clock.Now()),
+	}.Leaf()})
+	return err
+}
+
+// end records the stop; what was written before is committed by then.
+func (p *places) end(ctx context.Context) error {
+	_, err := p.log.Record(audit.Record{Actor: vigil, Action: audit.Stop})
+	return errors.Join(err, auditor{p.log}.last(ctx, p.ledger), os.Remove(p.name("running")))
+}
+
+func ownDigest() (d ledger.Digest, err error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return d, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return d, err
+	}
+	h.Sum(d[:0])
+	return d, nil
+}
+
+// newer adds the remedy to the error of a state that this program is too old
+// for.
+func newer(err error) error {
+	if errors.Is(err, document.ErrNewer) {
+		return fmt.Errorf("%w: this is Vigil %s; start the newer one again, or use a copy of the state folder from before the update. Nothing was changed", err, release.Version)
+	}
+	return err
+}
+
+// machineZone is the time zone of the machine, as a proposal for display.
+func machineZone() string {
+	if target, err := os.Readlink("/etc/localtime"); err == nil {
+		if _, name, ok := cutLast(target, "zoneinfo/"); ok && settings.KnownZone(name) {
+			return name
+		}
+	}
+	return "UTC"
+}
