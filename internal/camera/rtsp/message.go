@@ -16,6 +16,7 @@ const (
 // A message is a reply, or a request of the camera. Its parts are copies.
 type message struct {
 	method string // a request's; "" for a reply
+	url    string // a request's
 	status int
 	reason string
 	fields []field
@@ -67,7 +68,7 @@ func parseHead(head []byte) (m message, ok bool) {
 		}
 		m.status, m.reason = status, strings.Join(words[2:], " ")
 	case len(words) >= 3 && strings.HasPrefix(words[len(words)-1], "RTSP/"):
-		m.method = words[0]
+		m.method, m.url = words[0], words[1]
 	default:
 		return m, false
 	}

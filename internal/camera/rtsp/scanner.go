@@ -108,7 +108,7 @@ func (s *scanner) next() (item, error) {
 func (s *scanner) dollar(channel byte, n int) (it item, took bool, err error) {
 	use := s.channels[channel]
 	if use == foreign || n < 8 || use == rtpChannel && n < rtpHeader {
-		err = s.pass(n, &took)
+		err = s.pass(channel, n, &took)
 		return item{}, took, err
 	}
 	b, err := s.br.Peek(4 + 2)
@@ -129,12 +129,12 @@ func (s *scanner) dollar(channel byte, n int) (it item, took bool, err error) {
 
 // pass drops a frame of a channel that is not ours, or an empty one, when
 // something known follows it; else the '$' was chance.
-func (s *scanner) pass(n int, took *bool) error {
-	b, err := s.br.Peek(4 + n + 1)
+func (s *scanner) pass(channel byte, n int, took *bool) error {
+	b, err := s.br.Peek(4 + n + 4)
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if len(b) >= 4+n && (len(b) == 4+n || follows(b[4+n])) {
+	if len(b) == 4+n || len(b) == 4+n+4 && s.follows(b[4+n:], channel) {
 		s.br.Discard(4 + n)
 		s.foreign++
 		s.run += 4 + n // unknown frames alone are no stream either
@@ -146,7 +146,14 @@ func (s *scanner) pass(n int, took *bool) error {
 	return nil
 }
 
-func follows(c byte) bool { return c == '$' || c == '\r' || c >= 'A' && c <= 'Z' }
+// follows tells whether b starts something known: a frame of ours, of the same
+// channel as before or of a low one, or a message.
+func (s *scanner) follows(b []byte, channel byte) bool {
+	if b[0] == '$' {
+		return s.channels[b[1]] != foreign || b[1] == channel || b[1] < 16
+	}
+	return b[0] == '\r' && b[1] == '\n' || message4(b)
+}
 
 // methods are the first letters of what a camera may send as a message.
 var methods = []string{"RTSP", "OPTI", "ANNO", "GET_", "SET_", "REDI", "TEAR", "PLAY"}

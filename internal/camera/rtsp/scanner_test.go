@@ -49,7 +49,9 @@ func scan(s *scanner) (got []string, err error) {
 	}
 }
 
-func itoa(n int) string { return strings.TrimSpace(string([]byte{byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)})) }
+func itoa(n int) string {
+	return strings.TrimSpace(string([]byte{byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)}))
+}
 
 func two(r io.Reader) *scanner {
 	s := newScanner(r)
