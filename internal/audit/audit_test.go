@@ -159,6 +159,7 @@ func TestReview(t *testing.T) {
 	check("user", Filter{Name: "bob"}, 0)
 	check("action", Filter{Action: SegmentClose}, 82)
 	check("actions", Filter{Action: "segment."}, 82)
+	check("actions by their first word", Filter{Action: "segment"}, 82)
 	check("result", Filter{Result: Failed}, 61)
 	check("object", Filter{Object: "stream 1"}, 21)
 	oldest := d.all(Filter{})[223].At

@@ -14,7 +14,7 @@ import (
 // A Filter chooses records. Zero fields choose all.
 type Filter struct {
 	Name   string         // actor's name, or who armed it
-	Action Action         // "segment.open"; "segment." chooses all that begin so
+	Action Action         // "segment.open"; "segment" is all of "segment.open", "segment.close" ...
 	Object string         //
 	Camera media.CameraID //
 	Result Result         //
@@ -35,7 +35,7 @@ func (f Filter) takes(r Record) bool {
 	switch {
 	case f.Before > 0 && r.Seq >= f.Before,
 		f.Name != "" && r.Actor.Name != f.Name && r.Actor.ArmedBy != f.Name,
-		f.Action != "" && r.Action != f.Action && !(strings.HasSuffix(string(f.Action), ".") && strings.HasPrefix(string(r.Action), string(f.Action))),
+		f.Action != "" && r.Action != f.Action && !strings.HasPrefix(string(r.Action), strings.TrimSuffix(string(f.Action), ".")+"."),
 		f.Object != "" && r.Object != f.Object,
 		!f.Camera.IsZero() && r.Camera != f.Camera,
 		f.Result != "" && r.Result != f.Result,
