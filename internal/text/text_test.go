@@ -112,6 +112,31 @@ func TestEveryKeyIsUsed(t *testing.T) {
 	}
 }
 
+// Every reason why a camera cannot be recorded has its sentence.
+func TestCameraErrorsAreSaid(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "../camera/rtsp/errors.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ast.Inspect(f, func(node ast.Node) bool {
+		v, ok := node.(*ast.ValueSpec)
+		if !ok || len(v.Values) != 1 {
+			return true
+		}
+		if l, ok := v.Values[0].(*ast.BasicLit); ok && l.Kind == token.STRING {
+			code, _ := strconv.Unquote(l.Value)
+			if n++; !Has("camera." + code) {
+				t.Errorf("no text for camera.%s", code)
+			}
+		}
+		return true
+	})
+	if n < 20 {
+		t.Errorf("only %d codes found", n)
+	}
+}
+
 func TestGet(t *testing.T) {
 	args := map[string]string{"max": "{min}", "min": "4"}
 	if got := Get(English, "mistake.out-of-range", args); got != "A number from 4 to {min}." {

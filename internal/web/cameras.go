@@ -23,14 +23,16 @@ type noteBody struct {
 	Text string            `json:"text"`
 }
 
-// note says a fact in the caller's language; keys are <kind>.<code>.
+// note says a fact in the caller's language; keys are <kind>.<code>. A camera
+// departs from the standard in more ways than there are sentences: the code has to do.
 func note(lang text.Lang, kind string, code string, args map[string]string) *noteBody {
 	if code == "" {
 		return nil
 	}
+	code = strings.TrimPrefix(code, kind+".")
 	key := kind + "." + code
-	if !text.Has(key) {
-		key = code
+	if !text.Has(key) && kind == "camera" {
+		return &noteBody{code, args, text.Get(lang, "camera.other", map[string]string{"code": code})}
 	}
 	return &noteBody{code, args, text.Get(lang, key, args)}
 }

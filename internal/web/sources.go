@@ -128,7 +128,7 @@ type Export struct {
 	FileName string  // once done
 	SHA256   []byte  // of the file, once done
 	Gaps     []Gap
-	Why      text.Note // when it failed: a key of text under "export."
+	Why      text.Note // when it failed: its text is export.<code>
 	By       string
 	Created  time.Time
 	Expires  time.Time
@@ -195,7 +195,7 @@ type Volume struct {
 	ID, Name                   string
 	State                      string
 	Total, Free, Used, Reserve int64     // bytes
-	Why                        text.Note // a key of text under "volume."; empty: nothing
+	Why                        text.Note // its text is volume.<code>; empty: nothing
 }
 
 // A Part is a third-party library.
