@@ -288,3 +288,10 @@ func TestMain(m *testing.M) {
 	methods = append(methods, "DESC", "SETU")
 	os.Exit(m.Run())
 }
+
+// loopback dials this machine, whatever the address says.
+func loopback(ctx context.Context, network, address string) (net.Conn, error) {
+	_, port, _ := net.SplitHostPort(address)
+	var d net.Dialer
+	return d.DialContext(ctx, network, "127.0.0.1:"+port)
+}
