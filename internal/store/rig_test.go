@@ -29,7 +29,8 @@ type rig struct {
 	disk  *durable.Mem // nil on a real disk
 	fs    durable.FS   // sys/ and mnt/ are in it
 	pace  time.Duration
-	beat  time.Duration
+	beat  time.Duration // zero: as usual
+	pulse time.Duration
 	ring  *keys.Ring
 	book  *ledger.Ledger
 	vol   *volume.Volume
@@ -117,7 +118,7 @@ func (r *rig) boot() {
 		r.t.Fatal(err)
 	}
 	r.log = &trail{log}
-	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat})
+	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat, Pulse: r.pulse})
 	if err := r.vol.Attach(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -542,3 +542,46 @@ func TestAuditTrouble(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestMarkWaits holds the volume's mark back for what is not settled: a
+// segment with a leaf that cannot be moved, and one whose pulses are older than
+// the mark would be.
+func TestMarkWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.disk.Inject(durable.Rule{Kind: durable.OpRename, Name: "*.vseg", Times: -1, Err: unix.EIO})
+		r.put(4)
+		r.cutAll()
+		time.Sleep(3 * markEvery)
+		r.witness()
+		if len(r.sealed) != 2 {
+			t.Fatalf("%d segments in the ledger", len(r.sealed))
+		}
+		r.crash()
+		r.restart()
+		r.invariants(false) // none has two leaves
+		r.end()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.pulse = 25 * time.Second // not when the mark is written
+		r.boot()
+		r.settledSegment()
+		before, _ := r.vol.Settled()
+		r.put(120)
+		id := r.streams[0].w.ID()
+		for at := before; at == before; at, _ = r.vol.Settled() {
+			r.put(1)
+		}
+		r.crash() // after a mark, and before the next pulse
+		r.disk.Restart()
+		r.edit("mnt/"+openName(id), cutTo(0.1))
+		r.boot()
+		r.await()
+		if _, told := r.board.raised[FileTampered+" "+id.String()]; !told {
+			t.Error("a mark has hidden the pulses of an open segment")
+		}
+		r.end()
+	})
+}

@@ -1,0 +1,451 @@
+package retention
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/catalogue"
+	"vigil/internal/durable"
+	"vigil/internal/ledger"
+	"vigil/internal/media"
+	"vigil/internal/seal"
+	"vigil/internal/store"
+	"vigil/internal/store/volume"
+)
+
+const day = 24 * time.Hour
+
+// A bench has footage as a list, a ledger that says the same, and files on a
+// disk in memory, so that removing frees space.
+type bench struct {
+	t        *testing.T
+	disk     *durable.Mem
+	vol      *volume.Volume
+	segs     []catalogue.Segment
+	leaves   map[uint64]ledger.Leaf
+	size     uint64
+	behind   uint64 // leaves that the catalogue lacks
+	holds    []catalogue.Hold
+	policy   Policy
+	sync     bool
+	skew     time.Duration // of the wall clock
+	known    *Known
+	alerts   map[string]map[string]string
+	gone     []string
+	noVolume bool
+	vain     bool // removing frees nothing
+	by       string
+	stop     func()
+	k        *Keeper
+}
+
+var cams = [2]media.CameraID{{1}, {2}}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, disk: durable.NewMem(), leaves: map[uint64]ledger.Leaf{}, alerts: map[string]map[string]string{}, sync: true}
+	b.policy = Policy{Days: func(media.CameraID) int { return 0 }}
+	b.disk.Mkdir("mnt", 0o700)
+	b.disk.Mkdir("footage", 0o700)
+	b.disk.SyncDir(".")
+	b.vol = volume.New(volume.Config{FS: b.disk, Dir: "mnt", Key: seal.NewKey(), New: true, Floor: 1})
+	return b
+}
+
+// add records a segment of a minute that ended so long ago.
+func (b *bench) add(cam int, ago time.Duration, bytes int64) catalogue.Segment {
+	return b.addAt(cam, time.Now().Add(-ago), bytes)
+}
+
+func (b *bench) addAt(cam int, end time.Time, bytes int64) catalogue.Segment {
+	n := len(b.leaves) + 1
+	g := catalogue.Segment{
+		Leaf: b.size, Segment: media.SegmentID{byte(n >> 8), byte(n)}, Stream: media.StreamID(cams[cam]), Camera: cams[cam],
+		Start: end.Add(-time.Minute).UnixNano(), End: end.UnixNano(), Bytes: bytes,
+	}
+	leaf, err := ledger.SegmentMeta{Segment: g.Segment, Stream: g.Stream, Camera: g.Camera, Start: g.Start, End: g.End, Bytes: bytes}.Leaf()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.leaves[g.Leaf] = leaf
+	b.size++
+	b.segs = append(b.segs, g)
+	f, err := b.disk.OpenFile("footage/"+g.Segment.String(), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, bytes), 0)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return g
+}
+
+func (b *bench) Totals() (list []catalogue.Total, err error) {
+	for _, cam := range cams {
+		t := catalogue.Total{Stream: media.StreamID(cam), Camera: cam}
+		for _, g := range b.segs {
+			if g.Camera != cam {
+				continue
+			}
+			if t.Segments == 0 || g.Start < t.First {
+				t.First = g.Start
+			}
+			t.Last = max(t.Last, g.End)
+			t.Segments++
+			t.Bytes += g.Bytes
+			t.Recorded += g.End - g.Start
+		}
+		list = append(list, t)
+	}
+	return list, nil
+}
+
+func (b *bench) sorted() []catalogue.Segment {
+	return slices.SortedFunc(slices.Values(b.segs), func(x, y catalogue.Segment) int { return int((x.Start - y.Start) / 1e6) })
+}
+
+func (b *bench) Oldest(n int, skip func(catalogue.Segment) bool) (list []catalogue.Segment, err error) {
+	for _, g := range b.sorted() {
+		if !skip(g) && len(list) < n {
+			list = append(list, g)
+		}
+	}
+	return list, nil
+}
+
+func (b *bench) Segments(id media.StreamID, from, to int64, fn func(catalogue.Segment) bool) error {
+	for _, g := range b.sorted() {
+		if g.Stream == id && g.Start < to && (g.End > from || g.Start >= from) && !fn(g) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (b *bench) Holds(media.CameraID) ([]catalogue.Hold, error) { return b.holds, nil }
+func (b *bench) Position() (uint64, uint64, error)              { return b.size - b.behind, 0, nil }
+func (b *bench) Size() uint64                                   { return b.size }
+func (b *bench) Follow(from uint64, fn func(uint64, ledger.Leaf) error) error {
+	for i := from; i < b.size; i++ {
+		l, ok := b.leaves[i]
+		if !ok {
+			l.Kind = ledger.Tombstone
+		}
+		if err := fn(i, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) Volumes() []*volume.Volume { return []*volume.Volume{b.vol} }
+
+func (b *bench) Remove(_ context.Context, by actor.Actor, refs []store.Ref, why media.Cause, reason string) error {
+	b.by = by.String() + ", " + string(why) + ", " + reason
+	for _, r := range refs {
+		b.gone = append(b.gone, strings.TrimRight(r.Segment.String(), "0"))
+		b.segs = slices.DeleteFunc(b.segs, func(g catalogue.Segment) bool { return g.Segment == r.Segment })
+		if !b.vain {
+			b.disk.Remove("footage/" + r.Segment.String())
+		}
+		b.size++
+	}
+	return nil
+}
+
+func (b *bench) Raise(kind, object string, args map[string]string) { b.alerts[kind+" "+object] = args }
+func (b *bench) Clear(kind, object string)                         { delete(b.alerts, kind+" "+object) }
+
+func (b *bench) Load(into *Known) error {
+	if b.known == nil {
+		return fs.ErrNotExist
+	}
+	*into = *b.known
+	return nil
+}
+
+func (b *bench) Save(k Known) error {
+	b.known = &k
+	return nil
+}
+
+// run starts volume and keeper, which take their first look.
+func (b *bench) run() {
+	b.t.Helper()
+	if err := b.vol.Attach(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.start()
+}
+
+func (b *bench) start() {
+	b.k = New(Config{
+		Index: b, Book: b, Shelf: b, Alerts: b, Memory: b, Policy: func() Policy { return b.policy }, Synchronised: func() bool { return b.sync },
+		ArmedBy: func() string { return "amy" }, Now: func() time.Time { return time.Now().Add(b.skew) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	go func() {
+		if !b.noVolume {
+			b.vol.Run(ctx)
+		}
+		done <- struct{}{}
+	}()
+	go func() { b.k.Run(ctx); done <- struct{}{} }()
+	b.stop = func() {
+		cancel()
+		<-done
+		<-done
+	}
+}
+
+func (b *bench) expect(when string, gone ...media.SegmentID) {
+	b.t.Helper()
+	var want []string
+	for _, id := range gone {
+		want = append(want, strings.TrimRight(id.String(), "0"))
+	}
+	slices.Sort(want)
+	slices.Sort(b.gone)
+	if !slices.Equal(b.gone, want) {
+		b.t.Errorf("%s: removed %v, want %v", when, b.gone, want)
+	}
+}
+
+func keepDays(n int) func(media.CameraID) int { return func(media.CameraID) int { return n } }
+
+// TestAge removes what is older than its camera wants, and nothing that is
+// held.
+func TestAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		time.Sleep(1000 * day)
+		b.policy.Days = func(cam media.CameraID) int { return map[media.CameraID]int{cams[0]: 10, cams[1]: 30}[cam] }
+		old := b.add(1, 31*day, 10)
+		held := b.add(1, 31*day-time.Hour, 10)
+		b.holds = []catalogue.Hold{{Camera: cams[1], From: held.Start + 1, To: held.Start + 2}}
+		old2 := b.add(0, 11*day, 10)
+		b.add(1, 11*day, 10)
+		b.add(0, time.Hour, 10)
+		b.run()
+		time.Sleep(time.Minute)
+		b.expect("first look", old.Segment, old2.Segment)
+		if b.by != "system retention (armed by amy), retention, age" {
+			t.Errorf("removed by %s", b.by)
+		}
+		b.stop()
+	})
+}
+
+// TestClock lets the clock jump in every way: nothing goes because of it.
+func TestClock(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		sync  bool
+		jump  time.Duration
+		wait  time.Duration
+		trust bool
+		gone  int // of the two segments, 5 and 3 days old, with 10 days kept
+		alert bool
+	}{
+		{"no jump", true, 0, 4 * day, false, 0, false},
+		{"time passes", false, 0, 6 * day, false, 1, false},
+		{"a year ahead", false, 365 * day, 3 * day, false, 0, true},
+		{"a year ahead, kept by a time service for two hours", true, 365 * day, 2 * time.Hour, false, 0, true},
+		{"a year ahead, kept by a time service for two days", true, 365 * day, 2 * day, false, 2, false},
+		{"a year ahead, and a person says so", false, 365 * day, time.Hour, true, 2, false},
+		{"doubt lets time go on", false, 365 * day, 6 * day, false, 1, true},
+		{"a year back", false, -365 * day, 3 * day, false, 0, false},
+		{"an hour ahead", false, time.Hour, time.Hour, false, 0, false},
+	} {
+		for _, restart := range []string{"running", "restarted", "off"} {
+			t.Run(c.name+"/"+restart, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBench(t)
+					time.Sleep(1000 * day)
+					b.sync = false
+					b.policy.Days = keepDays(10)
+					b.add(0, 5*day, 10)
+					b.add(0, 3*day, 10)
+					b.addAt(0, time.Now(), 10)
+					b.noVolume = true
+					b.start()
+					time.Sleep(time.Hour)
+					if restart == "off" { // the clock jumps while the recorder is off
+						b.stop()
+					}
+					b.skew, b.sync = c.jump, c.sync
+					time.Sleep(10 * time.Minute)
+					if restart == "restarted" { // it has recorded with the wrong clock, and starts again
+						b.addAt(0, time.Now().Add(b.skew), 10)
+						b.stop()
+					}
+					if restart != "running" {
+						b.start()
+					}
+					if c.trust {
+						time.Sleep(10 * time.Minute)
+						b.k.Trust()
+					}
+					time.Sleep(c.wait)
+					gone := 0
+					for _, id := range []string{"000g", "001"} {
+						if slices.Contains(b.gone, id) {
+							gone++
+						}
+					}
+					if gone != c.gone {
+						t.Errorf("%d of the two old segments went (%v), want %d", gone, b.gone, c.gone)
+					}
+					if _, ok := b.alerts[ClockStep+" "]; ok != c.alert {
+						t.Errorf("alerts %v", b.alerts)
+					}
+					b.stop()
+				})
+			})
+		}
+	}
+}
+
+// TestWrongClockFootage keeps what was recorded while the clock stood in 1970:
+// its place in the ledger says how old it is.
+func TestWrongClockFootage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		time.Sleep(1000 * day)
+		b.policy.Days = keepDays(10)
+		old := b.add(0, 11*day, 10)
+		b.add(0, 9*day, 10)
+		b.addAt(0, time.Unix(3600, 0), 10) // after it in the ledger
+		b.addAt(1, time.Now().Add(5000*day), 10)
+		b.add(0, time.Hour, 10)
+		b.run()
+		time.Sleep(time.Minute)
+		b.expect("with footage of 1970", old.Segment)
+		b.stop()
+	})
+}
+
+// TestRoom removes the oldest until the reserve is there again, before the
+// disk is full, and never what is held.
+//
+//vigil:clause 5.2.8.1
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		time.Sleep(1000 * day)
+		b.disk.Limit(1000_000)
+		b.policy.Reserve, b.policy.Low, b.policy.LowDays = 200_000, 300_000, 5
+		first := b.add(0, 9*day, 100_000)
+		held := b.add(1, 8*day, 100_000)
+		third := b.add(0, 3*day, 100_000)
+		fourth := b.add(1, 2*day, 100_000)
+		b.add(0, day, 300_000)
+		b.holds = []catalogue.Hold{{Camera: cams[1], From: held.Start, To: held.End}}
+		b.run()
+		time.Sleep(time.Minute)
+		b.expect("with 300 kB free")
+		if _, ok := b.alerts[SpaceLow+" mnt"]; !ok {
+			t.Error("no alert below the set space")
+		}
+		b.add(1, 0, 100_000)
+		b.add(1, 0, 95_000)
+		time.Sleep(time.Minute)
+		b.expect("with 100 kB free", first.Segment)
+		if _, ok := b.alerts[RetentionShort+" "+cams[0].String()]; ok {
+			t.Error("what was old enough counts as short")
+		}
+		b.add(1, 0, 180_000)
+		time.Sleep(time.Minute)
+		b.expect("again", first.Segment, third.Segment, fourth.Segment)
+		if args := b.alerts[RetentionShort+" "+cams[0].String()]; args["days"] != "3" || args["wanted"] != "5" {
+			t.Errorf("short retention is not told: %v", b.alerts)
+		}
+		if !strings.HasSuffix(b.by, "retention, space") {
+			t.Errorf("removed by %s", b.by)
+		}
+		b.stop()
+	})
+}
+
+// TestSpaceAlert goes below the set space and back: one alert, with a margin.
+//
+//vigil:clause 5.2.8.1
+func TestSpaceAlert(t *testing.T) {
+	b := newBench(t)
+	k := New(Config{Alerts: b})
+	p := Policy{Low: 100, LowPercent: 20} // the larger counts: 200 of 1000
+	for _, c := range []struct {
+		free int64
+		want bool
+	}{{500, false}, {200, false}, {199, true}, {205, true}, {219, true}, {220, false}, {210, false}, {10, true}, {1000, false}} {
+		k.observe("mnt", c.free, 1000, p)
+		if _, got := b.alerts[SpaceLow+" mnt"]; got != c.want {
+			t.Errorf("%d of 1000 free: alert %v, want %v", c.free, got, c.want)
+		}
+	}
+}
+
+// TestNeverByMistake finds nothing removed for want of space when the reason
+// is not ours to act on.
+func TestNeverByMistake(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(b *bench)
+		most int // segments that may go
+		want string
+	}{
+		{"nothing is wrong", func(*bench) {}, 3, ""},
+		{"a catalogue that lags", func(b *bench) { b.behind = 1 }, 0, ""},
+		{"a new catalogue", func(b *bench) { b.segs = nil }, 0, ""},
+		{"a catalogue of another ledger", func(b *bench) { clear(b.leaves) }, 0, ""},
+		{"a catalogue that is wrong", func(b *bench) {
+			for i := range b.segs {
+				b.segs[i].Segment[5]++
+			}
+		}, 0, ""},
+		{"an empty mount point", func(b *bench) {
+			b.disk.Rename("mnt", "away")
+			b.disk.Mkdir("mnt", 0o700)
+			time.Sleep(5 * time.Second)
+		}, 0, ""},
+		{"removing frees nothing", func(b *bench) { b.vain = true }, 3 * maxPart, DiskTrouble + " mnt"},
+		{"all is held", func(b *bench) { b.holds = []catalogue.Hold{{Camera: cams[0], To: time.Now().Add(day).UnixNano()}} }, 0, SpaceHeld + " mnt"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				time.Sleep(1000 * day)
+				b.disk.Limit(1000_000)
+				for i := range 600 {
+					b.add(0, time.Duration(600-i)*time.Hour, 1500)
+				}
+				if err := b.vol.Attach(); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				go b.vol.Run(ctx)
+				c.do(b)
+				b.policy.Reserve = 101_000
+				cancel()
+				synctest.Wait()
+				b.start()
+				time.Sleep(10 * time.Minute)
+				if c.want == "" && c.most > 0 && len(b.gone) == 0 || len(b.gone) > c.most {
+					t.Errorf("%d segments went, at most %d", len(b.gone), c.most)
+				}
+				if _, ok := b.alerts[c.want]; c.want != "" && !ok {
+					t.Errorf("alerts %v, want %s", b.alerts, c.want)
+				}
+				b.stop()
+			})
+		})
+	}
+}
