@@ -31,15 +31,19 @@ type rig struct {
 	pace  time.Duration
 	beat  time.Duration // zero: as usual
 	pulse time.Duration
-	ring  *keys.Ring
-	book  *ledger.Ledger
-	vol   *volume.Volume
-	store *Store
-	log   *trail
-	board *board
-	group bool
-	torn  bool   // the disk kept by chance what was not synced: a file may lack its header
-	end   func() // stops the store and waits
+	dead  time.Duration
+	floor int64
+
+	memory int64
+	ring   *keys.Ring
+	book   *ledger.Ledger
+	vol    *volume.Volume
+	store  *Store
+	log    *trail
+	board  *board
+	group  bool
+	torn   bool   // the disk kept by chance what was not synced: a file may lack its header
+	end    func() // stops the store and waits
 
 	streams []*stream
 	sealed  map[media.SegmentID]ledger.Digest // acknowledged by a leaf
@@ -112,13 +116,13 @@ func (r *rig) boot() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.vol = volume.New(volume.Config{FS: r.fs, Dir: "mnt", Key: r.ring.Purpose("volumes"), Set: volume.SetID{1}, New: true})
+	r.vol = volume.New(volume.Config{FS: r.fs, Dir: "mnt", Key: r.ring.Purpose("volumes"), Set: volume.SetID{1}, New: true, Dead: r.dead, Floor: r.floor})
 	log, err := audit.Open(r.fs, "sys/audit", r.ring.Purpose("audit"), audit.Options{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.log = &trail{log}
-	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat, Pulse: r.pulse})
+	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat, Pulse: r.pulse, Memory: r.memory, MemoryPerStream: r.memory / 8})
 	if err := r.vol.Attach(); err != nil {
 		r.t.Fatal(err)
 	}

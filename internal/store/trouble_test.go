@@ -370,8 +370,8 @@ func TestDiskTrouble(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, true)
+				r.memory = 4000
 				r.boot()
-				r.store.cfg.Memory, r.store.cfg.MemoryPerStream = 4000, 500
 				r.put(6)
 				c.do(r)
 				var last error
