@@ -7,24 +7,27 @@ const (
 	second = media.TicksPerSecond
 
 	jumpBy      = second       // a stamp that runs ahead of arrival by this at once cannot be
-	lateBy      = 3 * second   // lateness that does not go away for lateFor is a jump too
-	lateFor     = 5 * second   //
+	awayBy      = 3 * second   // a distance from arrival that does not go away for awayFor is a jump too
+	awayFor     = 3 * second   //
 	agree       = second       // how well two odd stamps must fit to be of one new clock
 	lastUnits   = 8            // odd units in a row that make a jump a lasting one,
 	lastFew     = 3            // or these few
 	lastFor     = 2 * second   // when they take so long
 	tooManyIn   = 60 * second  // jumps more often than tooMany in this time: the stamps are
 	tooMany     = 4            // worth nothing, and arrival is all there is
+	hopeless    = 250          // odd units in a row after which stamps are not looked at any more
 	quiet       = second / 100 // an error that is left alone: spacing stays exact
 	bucket      = second       // of the minimum of the delay
 	settleFor   = 5 * second   // after the start, when cameras empty their buffers in a burst
+	burst       = 12 * second  // what cameras keep at most
 	gain        = 0.2          // of the correction, per second
 	integral    = 0.01         // of it, per second squared: learns how wrong the clock is
+	fair        = 1.5          // s: an error beyond this teaches nothing about the clock
 	slew        = 0.25         // most that a second is stretched or pressed
 	slewSettle  = 0.5          // the same while settling, backwards
 	gainSettle  = 2.0          //
 	smooth      = 0.1          // share of an error taken at once without stamps
-	nearArrival = second / 4   // an odd unit this near to where it was due stands there
+	nearArrival = second / 4   // an odd unit this near to where it was due stands about there
 )
 
 // A trackLine places the units of one track.
@@ -48,9 +51,10 @@ type trackLine struct {
 	low, lowBefore media.Ticks
 	until          media.Ticks // end of this bucket, by arrival
 	full           bool        // there is one before
-	lateSince      media.Ticks // arrival since which the delay is beyond lateBy; 0 it is not
+	awaySince      media.Ticks // arrival since which the delay is beyond awayBy; 0 it is not
 
 	odd      int // units in a row whose stamps fit each other and not the rest
+	oddRun   int // units in a row whose stamps cannot be
 	oddRTP   uint32
 	oddArr   media.Ticks
 	oddStart media.Ticks
@@ -75,12 +79,12 @@ func (l *trackLine) add(dts, arrivedNs int64) (out media.Ticks, jumped bool) {
 	step := media.Ticks(scale(delta, l.rate))
 	due := l.base + media.Ticks(scale(l.since+delta, l.rate)) + media.Ticks(l.corr)
 	delay := arr - due
-	if delta <= 0 || step-(arr-l.arr) > jumpBy && delay < -jumpBy {
+	if delta <= 0 || l.ahead(step, arr, delay) {
 		return l.oddUnit(rtp, arr)
 	}
-	l.odd = 0
+	l.odd, l.oddRun = 0, 0
 	if l.lasting(arr, delay) {
-		out = l.put(l.stand(arr), arr)
+		out = l.put(arr, arr)
 		return out, l.jump(rtp, arr, out)
 	}
 	l.rtp, l.arr, l.since, l.delay = rtp, arr, l.since+delta, delay
@@ -90,11 +94,23 @@ func (l *trackLine) add(dts, arrivedNs int64) (out media.Ticks, jumped bool) {
 	return l.put(due, arr), false
 }
 
+// ahead tells whether a stamp is of a time that has not come yet. At the start
+// units may be ahead, step by step: cameras send what they have kept at once.
+func (l *trackLine) ahead(step, arr, delay media.Ticks) bool {
+	switch {
+	case delay >= -jumpBy:
+		return false
+	case arr-l.anchor >= settleFor, delay < -burst:
+		return true
+	}
+	return step-(arr-l.arr) > jumpBy
+}
+
 // start anchors the track: this stamp came at this time.
 func (l *trackLine) start(rtp uint32, arr media.Ticks) {
 	l.on = true
 	l.rtp, l.arr, l.base, l.since, l.corr, l.learnt = rtp, arr, arr, 0, 0, 0
-	l.delay, l.anchor, l.odd, l.lateSince = 0, arr, 0, 0
+	l.delay, l.anchor, l.odd, l.awaySince = 0, arr, 0, 0
 	l.low, l.until, l.full = 0, arr+bucket, false
 }
 
@@ -116,6 +132,12 @@ func (l *trackLine) oddUnit(rtp uint32, arr media.Ticks) (out media.Ticks, jumpe
 		l.odd, l.oddStart = 1, arr
 	}
 	l.oddRTP, l.oddArr = rtp, arr
+	if l.oddRun++; l.oddRun > 2 { // the rule by now: its pace is that of arrival
+		l.pace += media.Ticks(smooth * float64(min(arr-l.lastArr, 2*second)-l.pace))
+	}
+	if l.oddRun >= hopeless {
+		l.blind = true
+	}
 	out = l.put(l.stand(arr), arr)
 	if l.odd >= lastUnits || l.odd >= lastFew && arr-l.oddStart >= lastFor {
 		return out, l.jump(rtp, arr, out)
@@ -123,25 +145,25 @@ func (l *trackLine) oddUnit(rtp uint32, arr media.Ticks) (out media.Ticks, jumpe
 	return out, false
 }
 
-// stand is where a unit belongs by its arrival: where it was due if it came
-// about then, else as late as the one before.
+// stand is where a unit belongs by its arrival: near where it was due if it
+// came about then, else as late as the one before.
 func (l *trackLine) stand(arr media.Ticks) media.Ticks {
 	byArrival := arr - max(l.delay, 0)
 	if due := l.last + l.pace; byArrival-due < nearArrival && due-byArrival < nearArrival {
-		return due
+		return due + (byArrival-due)/4
 	}
 	return byArrival
 }
 
-// lasting tells whether a delay has been so long for so long that the camera's
-// clock must have stood still.
+// lasting tells whether a unit has been so late, or so early, for so long that
+// the camera's clock must have stood still or gone mad.
 func (l *trackLine) lasting(arr, delay media.Ticks) bool {
 	switch {
-	case delay < lateBy:
-		l.lateSince = 0
-	case l.lateSince == 0:
-		l.lateSince = arr
-	case arr-l.lateSince >= lateFor:
+	case delay < awayBy && delay > -awayBy:
+		l.awaySince = 0
+	case l.awaySince == 0:
+		l.awaySince = arr
+	case arr-l.awaySince >= awayFor:
 		return true
 	}
 	return false
@@ -159,6 +181,7 @@ func (l *trackLine) jump(rtp uint32, arr, out media.Ticks) bool {
 	learnt := l.learnt
 	l.start(rtp, arr)
 	l.base, l.learnt = out, learnt
+	l.oddRun = 0
 	l.delay = arr - out
 	l.low = l.delay
 	return true
@@ -212,14 +235,17 @@ func (l *trackLine) correct(step, arr media.Ticks) media.Ticks {
 	if settling && off < 0 {
 		rate = max(gainSettle*off, -slewSettle)
 	} else {
-		l.learnt = min(max(l.learnt+integral*off*s, -slew), slew)
+		if off < fair && off > -fair {
+			l.learnt = min(max(l.learnt+integral*off*s, -slew), slew)
+		}
 		rate = min(max(l.learnt+gain*off, -slew), slew)
 	}
 	was := media.Ticks(l.corr)
 	l.corr += rate * float64(step)
 	moved := media.Ticks(l.corr) - was
-	l.low -= moved
-	l.lowBefore -= moved
+	aged := media.Ticks(l.learnt*float64(step)) - moved // what was measured drifts with the camera's clock
+	l.low += aged
+	l.lowBefore += aged
 	l.delay -= moved
 	return moved
 }
