@@ -13,7 +13,7 @@ import (
 	"vigil/internal/conf"
 	"vigil/internal/media"
 	"vigil/internal/recorder"
-	//RET "vigil/internal/retention"
+	"vigil/internal/retention"
 	"vigil/internal/worker"
 )
 
@@ -33,13 +33,13 @@ type App struct {
 	mode Mode
 	log  *slog.Logger
 
-	pool     *worker.Pool
-	recorder *recorder.Recorder
-	//RET retention *retention.Keeper
-	footage *footage
-	raised  map[string]raisedState // owned by conduct
-	doors   doors
-	ended   chan struct{} // closed when Run has returned
+	pool      *worker.Pool
+	recorder  *recorder.Recorder
+	retention *retention.Keeper
+	footage   *footage
+	raised    map[string]raisedState // owned by conduct
+	doors     doors
+	ended     chan struct{} // closed when Run has returned
 }
 
 // Open opens the state folder, making it when it is empty, and builds the
@@ -61,7 +61,7 @@ func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App
 		Events: events{a}, Log: log,
 	})
 	a.recorder = recorder.New(p.store, log)
-	//RET a.retention = newRetention(a)
+	a.retention = newRetention(a)
 	if err := a.openDoors(); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -91,8 +91,8 @@ func (a *App) Run(ctx context.Context) error {
 		parts = append(parts,
 			part{"worker", a.pool.Run},
 			part{"recorder", a.recorder.Run},
-			part{"conductor", a.conduct})
-		//RET part{"retention", a.retention.Run})
+			part{"conductor", a.conduct},
+			part{"retention", a.retention.Run})
 	}
 	parts = append(parts, part{"store", a.store.Run}, part{"ledger", a.ledger.Run}, part{"catalogue", a.follow}, part{"alert", a.alerts.Run})
 

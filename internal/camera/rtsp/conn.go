@@ -121,6 +121,9 @@ func (c *conn) login(m *message, try int) error {
 	all := challenges(m)
 	next, refusal := choose(all, c.o)
 	if refusal != nil {
+		if c.cred != nil { // some say no a second time without a challenge
+			return fail(AuthFailed, nil, "user", c.o.User)
+		}
 		return refusal
 	}
 	if old := c.cred; old != nil {

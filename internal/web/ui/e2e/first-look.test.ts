@@ -4,7 +4,7 @@ import axe from 'axe-core'
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { readClock } from '../../../simcam/clockface/clockface.js'
 import { Rig } from './rig'
 
@@ -19,6 +19,12 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   if (rig) await rig.close()
+})
+
+afterEach(async (c) => {
+  if (c.task.result?.state !== 'fail') return
+  await shot('failed')
+  console.error((await page.locator('body').innerText().catch(() => '')).slice(0, 1500), rig.said().slice(-3000))
 })
 
 async function shot(name: string, p: Page = page) {
@@ -58,8 +64,7 @@ function apart(a: number, b: number): number {
 
 async function until(what: string, check: () => Promise<boolean>, ms = 30_000) {
   for (const end = Date.now() + ms; Date.now() < end; await page.waitForTimeout(150)) if (await check().catch(() => false)) return
-  await shot('failed')
-  throw new Error(`waited for ${what}\n${(await page.locator('main').innerText().catch(() => '')).slice(0, 600)}\n${rig.said().slice(-3000)}`)
+  throw new Error(`waited for ${what}`)
 }
 
 test('claim with the code, and not with another', async () => {
@@ -79,7 +84,7 @@ test('claim with the code, and not with another', async () => {
 test('a wrong password of the camera is said, then the stream test passes', async () => {
   await page.getByRole('button', { name: 'Add a camera' }).click()
   await page.getByLabel('Name', { exact: true }).fill('Gate 門口')
-  await page.getByLabel('Address of the stream').fill(rig.rtsp + '/main')
+  await page.getByLabel('Address of the stream').fill(rig.rtsp + '/clock')
   await page.getByLabel('User on the camera').fill('demo')
   await page.getByLabel('Password on the camera').fill('wrong')
   await page.getByLabel(/I accept an unencrypted link/).check()
@@ -94,7 +99,7 @@ test('a wrong password of the camera is said, then the stream test passes', asyn
 })
 
 test('live: the clock in the picture is now', async () => {
-  await page.getByText('Recording', { exact: true }).waitFor({ timeout: 30_000 })
+  await page.locator('.good', { hasText: 'Recording' }).waitFor({ timeout: 30_000 })
   await until('a live picture', async () => apart((await clock()).shown, Date.now()) < 3000)
   const { shown, claimed } = await clock()
   expect(apart(shown, claimed)).toBeLessThan(700)

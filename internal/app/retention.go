@@ -1,0 +1,44 @@
+package app
+
+import (
+	"vigil/internal/clock"
+	"vigil/internal/document"
+	"vigil/internal/durable"
+	"vigil/internal/media"
+	"vigil/internal/retention"
+)
+
+// newRetention builds the part that makes room, on what the settings say.
+func newRetention(a *App) *retention.Keeper {
+	return retention.New(retention.Config{
+		Index: a.catalogue, Book: a.ledger, Shelf: a.store, Alerts: board{a.alerts},
+		Policy: func() retention.Policy {
+			doc := a.settings.Get()
+			st := doc.Storage
+			return retention.Policy{
+				Days: func(id media.CameraID) int {
+					if c := doc.Camera(id); c != nil {
+						return doc.Retention(c)
+					}
+					return st.RetentionDays
+				},
+				Quota: st.QuotaBytes, Reserve: st.ReserveBytes, ReservePercent: st.ReservePercent,
+				Low: st.LowSpaceBytes, LowPercent: st.LowSpacePercent, LowDays: st.LowSpaceDays,
+			}
+		},
+		Synchronised: func() bool { return clock.Now() == clock.Synchronised },
+		Memory:       known{document.File{FS: durable.OS{}, Name: a.name("clock"), Key: a.ring.Purpose("settings"), Kind: "clock", Version: 1}},
+		ArmedBy:      func() string { return "settings" },
+		Log:          a.log,
+	})
+}
+
+// known keeps what retention knows of the clock over a restart.
+type known struct{ document.File }
+
+func (k known) Load(into *retention.Known) error {
+	_, err := k.File.Load(into)
+	return err
+}
+
+func (k known) Save(v retention.Known) error { return k.File.Save(v) }
