@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,9 @@ const day = 24 * time.Hour
 // A bench has footage as a list, a ledger that says the same, and files on a
 // disk in memory, so that removing frees space.
 type bench struct {
+	// mu is held by the test but while it rests, and by whoever looks at the
+	// bench for the keeper.
+	mu       sync.Mutex
 	t        *testing.T
 	disk     *durable.Mem
 	vol      *volume.Volume
@@ -50,6 +54,7 @@ var cams = [2]media.CameraID{{1}, {2}}
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, disk: durable.NewMem(), leaves: map[uint64]ledger.Leaf{}, alerts: map[string]map[string]string{}, sync: true}
+	b.mu.Lock()
 	b.policy = Policy{Days: func(media.CameraID) int { return 0 }}
 	b.disk.Mkdir("mnt", 0o700)
 	b.disk.Mkdir("footage", 0o700)
@@ -87,6 +92,8 @@ func (b *bench) addAt(cam int, end time.Time, bytes int64) catalogue.Segment {
 }
 
 func (b *bench) Totals() (list []catalogue.Total, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, cam := range cams {
 		t := catalogue.Total{Stream: media.StreamID(cam), Camera: cam}
 		for _, g := range b.segs {
@@ -111,6 +118,8 @@ func (b *bench) sorted() []catalogue.Segment {
 }
 
 func (b *bench) Oldest(n int, skip func(catalogue.Segment) bool) (list []catalogue.Segment, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, g := range b.sorted() {
 		if !skip(g) && len(list) < n {
 			list = append(list, g)
@@ -120,6 +129,8 @@ func (b *bench) Oldest(n int, skip func(catalogue.Segment) bool) (list []catalog
 }
 
 func (b *bench) Segments(id media.StreamID, from, to int64, fn func(catalogue.Segment) bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, g := range b.sorted() {
 		if g.Stream == id && g.Start < to && (g.End > from || g.Start >= from) && !fn(g) {
 			return nil
@@ -128,10 +139,24 @@ func (b *bench) Segments(id media.StreamID, from, to int64, fn func(catalogue.Se
 	return nil
 }
 
-func (b *bench) Holds(media.CameraID) ([]catalogue.Hold, error) { return b.holds, nil }
-func (b *bench) Position() (uint64, uint64, error)              { return b.size - b.behind, 0, nil }
-func (b *bench) Size() uint64                                   { return b.size }
+func (b *bench) Holds(media.CameraID) ([]catalogue.Hold, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.holds, nil
+}
+func (b *bench) Position() (uint64, uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.size - b.behind, 0, nil
+}
+func (b *bench) Size() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.size
+}
 func (b *bench) Follow(from uint64, fn func(uint64, ledger.Leaf) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for i := from; i < b.size; i++ {
 		l, ok := b.leaves[i]
 		if !ok {
@@ -147,6 +172,8 @@ func (b *bench) Follow(from uint64, fn func(uint64, ledger.Leaf) error) error {
 func (b *bench) Volumes() []*volume.Volume { return []*volume.Volume{b.vol} }
 
 func (b *bench) Remove(_ context.Context, by actor.Actor, refs []store.Ref, why media.Cause, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.by = by.String() + ", " + string(why) + ", " + reason
 	for _, r := range refs {
 		b.gone = append(b.gone, strings.TrimRight(r.Segment.String(), "0"))
@@ -159,10 +186,20 @@ func (b *bench) Remove(_ context.Context, by actor.Actor, refs []store.Ref, why 
 	return nil
 }
 
-func (b *bench) Raise(kind, object string, args map[string]string) { b.alerts[kind+" "+object] = args }
-func (b *bench) Clear(kind, object string)                         { delete(b.alerts, kind+" "+object) }
+func (b *bench) Raise(kind, object string, args map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alerts[kind+" "+object] = args
+}
+func (b *bench) Clear(kind, object string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.alerts, kind+" "+object)
+}
 
 func (b *bench) Load(into *Known) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.known == nil {
 		return fs.ErrNotExist
 	}
@@ -171,8 +208,18 @@ func (b *bench) Load(into *Known) error {
 }
 
 func (b *bench) Save(k Known) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.known = &k
 	return nil
+}
+
+func locked[T any](b *bench, v *T) func() T {
+	return func() T {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return *v
+	}
 }
 
 // run starts volume and keeper, which take their first look.
@@ -185,23 +232,28 @@ func (b *bench) run() {
 }
 
 func (b *bench) start() {
+	skew := locked(b, &b.skew)
 	b.k = New(Config{
-		Index: b, Book: b, Shelf: b, Alerts: b, Memory: b, Policy: func() Policy { return b.policy }, Synchronised: func() bool { return b.sync },
-		ArmedBy: func() string { return "amy" }, Now: func() time.Time { return time.Now().Add(b.skew) },
+		Index: b, Book: b, Shelf: b, Alerts: b, Memory: b, Policy: locked(b, &b.policy), Synchronised: locked(b, &b.sync),
+		ArmedBy: func() string { return "amy" }, Now: func() time.Time { return time.Now().Add(skew()) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
+	without := b.noVolume
 	go func() {
-		if !b.noVolume {
+		if !without {
 			b.vol.Run(ctx)
 		}
 		done <- struct{}{}
 	}()
-	go func() { b.k.Run(ctx); done <- struct{}{} }()
+	k := b.k
+	go func() { k.Run(ctx); done <- struct{}{} }()
 	b.stop = func() {
 		cancel()
+		b.mu.Unlock()
 		<-done
 		<-done
+		b.mu.Lock()
 	}
 }
 
@@ -216,6 +268,14 @@ func (b *bench) expect(when string, gone ...media.SegmentID) {
 	if !slices.Equal(b.gone, want) {
 		b.t.Errorf("%s: removed %v, want %v", when, b.gone, want)
 	}
+}
+
+// rest lets time pass, and all that is due be done.
+func (b *bench) rest(d time.Duration) {
+	b.mu.Unlock()
+	time.Sleep(d + time.Millisecond)
+	synctest.Wait()
+	b.mu.Lock()
 }
 
 func keepDays(n int) func(media.CameraID) int { return func(media.CameraID) int { return n } }
@@ -234,7 +294,7 @@ func TestAge(t *testing.T) {
 		b.add(1, 11*day, 10)
 		b.add(0, time.Hour, 10)
 		b.run()
-		time.Sleep(time.Minute)
+		b.rest(time.Minute)
 		b.expect("first look", old.Segment, old2.Segment)
 		if b.by != "system retention (armed by amy), retention, age" {
 			t.Errorf("removed by %s", b.by)
@@ -276,12 +336,12 @@ func TestClock(t *testing.T) {
 					b.addAt(0, time.Now(), 10)
 					b.noVolume = true
 					b.start()
-					time.Sleep(time.Hour)
+					b.rest(time.Hour)
 					if restart == "off" { // the clock jumps while the recorder is off
 						b.stop()
 					}
 					b.skew, b.sync = c.jump, c.sync
-					time.Sleep(10 * time.Minute)
+					b.rest(10 * time.Minute)
 					if restart == "restarted" { // it has recorded with the wrong clock, and starts again
 						b.addAt(0, time.Now().Add(b.skew), 10)
 						b.stop()
@@ -290,10 +350,10 @@ func TestClock(t *testing.T) {
 						b.start()
 					}
 					if c.trust {
-						time.Sleep(10 * time.Minute)
+						b.rest(10 * time.Minute)
 						b.k.Trust()
 					}
-					time.Sleep(c.wait)
+					b.rest(c.wait)
 					gone := 0
 					for _, id := range []string{"000g", "001"} {
 						if slices.Contains(b.gone, id) {
@@ -326,7 +386,7 @@ func TestWrongClockFootage(t *testing.T) {
 		b.addAt(1, time.Now().Add(5000*day), 10)
 		b.add(0, time.Hour, 10)
 		b.run()
-		time.Sleep(time.Minute)
+		b.rest(time.Minute)
 		b.expect("with footage of 1970", old.Segment)
 		b.stop()
 	})
@@ -349,20 +409,20 @@ func TestRoom(t *testing.T) {
 		b.add(0, day, 300_000)
 		b.holds = []catalogue.Hold{{Camera: cams[1], From: held.Start, To: held.End}}
 		b.run()
-		time.Sleep(time.Minute)
+		b.rest(time.Minute)
 		b.expect("with 300 kB free")
 		if _, ok := b.alerts[SpaceLow+" mnt"]; !ok {
 			t.Error("no alert below the set space")
 		}
 		b.add(1, 0, 100_000)
 		b.add(1, 0, 95_000)
-		time.Sleep(time.Minute)
+		b.rest(time.Minute)
 		b.expect("with 100 kB free", first.Segment)
 		if _, ok := b.alerts[RetentionShort+" "+cams[0].String()]; ok {
 			t.Error("what was old enough counts as short")
 		}
 		b.add(1, 0, 180_000)
-		time.Sleep(time.Minute)
+		b.rest(time.Minute)
 		b.expect("again", first.Segment, third.Segment, fourth.Segment)
 		if args := b.alerts[RetentionShort+" "+cams[0].String()]; args["days"] != "3" || args["wanted"] != "5" {
 			t.Errorf("short retention is not told: %v", b.alerts)
@@ -379,6 +439,7 @@ func TestRoom(t *testing.T) {
 //vigil:clause 5.2.8.1
 func TestSpaceAlert(t *testing.T) {
 	b := newBench(t)
+	b.mu.Unlock()
 	k := New(Config{Alerts: b})
 	p := Policy{Low: 100, LowPercent: 20} // the larger counts: 200 of 1000
 	for _, c := range []struct {
@@ -413,7 +474,7 @@ func TestNeverByMistake(t *testing.T) {
 		{"an empty mount point", func(b *bench) {
 			b.disk.Rename("mnt", "away")
 			b.disk.Mkdir("mnt", 0o700)
-			time.Sleep(5 * time.Second)
+			b.rest(5 * time.Second)
 		}, 0, ""},
 		{"removing frees nothing", func(b *bench) { b.vain = true }, 3 * maxPart, DiskTrouble + " mnt"},
 		{"all is held", func(b *bench) { b.holds = []catalogue.Hold{{Camera: cams[0], To: time.Now().Add(day).UnixNano()}} }, 0, SpaceHeld + " mnt"},
@@ -437,7 +498,7 @@ func TestNeverByMistake(t *testing.T) {
 				cancel()
 				synctest.Wait()
 				b.start()
-				time.Sleep(10 * time.Minute)
+				b.rest(10 * time.Minute)
 				if c.want == "" && c.most > 0 && len(b.gone) == 0 || len(b.gone) > c.most {
 					t.Errorf("%d segments went, at most %d", len(b.gone), c.most)
 				}
