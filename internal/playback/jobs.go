@@ -1,0 +1,300 @@
+package playback
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/media"
+)
+
+// A State is where an export job stands.
+type State string
+
+// The states. A job goes from waiting to running to one of the others.
+const (
+	Waiting   State = "waiting"
+	Running   State = "running"
+	Done      State = "done"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+)
+
+// A JobID names an export job.
+type JobID = media.ID[jobTag]
+
+type jobTag struct{}
+
+// A Job is one export that was asked for, as it stands.
+type Job struct {
+	ID       JobID
+	Camera   media.CameraID
+	Stream   media.StreamID
+	From, To media.Ticks // as asked for; of a further file, from where that begins
+	Part     int         // 1; 2 and on are made by themselves when a range does not fit in one file
+	By       actor.Actor
+	State    State
+	Progress float64 // 0 to 1
+	Size     int64   // bytes of the file; once done
+	SHA256   [32]byte
+	Until    media.Ticks // once done: the file ends here, or at To
+	Gaps     []Gap
+	Err      error // why it failed
+	Created  time.Time
+	Expires  time.Time // once ended: when it goes from the list
+}
+
+// Bounds of the list.
+const (
+	maxJobs   = 64        // in the list
+	maxTables = 128 << 20 // bytes of tables of exports that are done
+	keepJobs  = 24 * time.Hour
+)
+
+// Errors of Jobs.
+var (
+	ErrTooMany  = errors.New("too many exports are waiting")
+	ErrNoJob    = errors.New("no such export")
+	ErrNotReady = errors.New("this export is not done")
+)
+
+// Jobs is the part that makes exports, one at a time, in the order in which
+// they were asked for. What it makes is not a file but what Download needs: the record stays
+// the only place of footage. The list is in memory: after a restart it is empty.
+type Jobs struct {
+	player *Player
+	watch  func(Job)
+	now    func() time.Time
+	wake   chan struct{}
+
+	mu   sync.Mutex
+	list []*job // guarded by mu; oldest first
+}
+
+type job struct {
+	Job    // guarded by Jobs.mu
+	export *Export
+	cancel context.CancelFunc
+}
+
+// NewJobs returns an empty list. watch is told of every change, of progress
+// too, one call at a time for a job; it must not call back.
+func NewJobs(player *Player, watch func(Job)) *Jobs {
+	return &Jobs{player: player, watch: watch, now: time.Now, wake: make(chan struct{}, 1)}
+}
+
+// Start asks for an export. ErrNoFootage and ErrTooMany come at once.
+func (j *Jobs) Start(ctx context.Context, by actor.Actor, camera media.CameraID, stream media.StreamID, from, to media.Ticks) (Job, error) {
+	if err := j.player.has(ctx, stream, from, to); err != nil {
+		return Job{}, err
+	}
+	return j.add(Job{Camera: camera, Stream: stream, From: from, To: to, Part: 1, By: by}, false)
+}
+
+// has tells whether there is any footage, without opening more than one
+// segment.
+func (p *Player) has(ctx context.Context, stream media.StreamID, from, to media.Ticks) error {
+	_, err := p.Watch(ctx, stream, from, to, 1)
+	return err
+}
+
+// add puts a job at the end of the list. One that goes on where another ended
+// is never too many.
+func (j *Jobs) add(x Job, further bool) (Job, error) {
+	j.mu.Lock()
+	j.expire()
+	busy := 0
+	for _, y := range j.list {
+		if y.State == Waiting || y.State == Running {
+			busy++
+		}
+	}
+	for len(j.list) >= maxJobs && len(j.list) > busy { // those that are done make room
+		j.drop(slices.IndexFunc(j.list, func(y *job) bool { return y.State != Waiting && y.State != Running }))
+	}
+	if len(j.list) >= maxJobs && !further {
+		j.mu.Unlock()
+		return Job{}, fmt.Errorf("start an export of %v: %w", x.Stream, ErrTooMany)
+	}
+	x.ID, x.State, x.Created = media.NewID[jobTag](), Waiting, j.now()
+	j.list = append(j.list, &job{Job: x})
+	j.mu.Unlock()
+	j.watch(x)
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return x, nil
+}
+
+func (j *Jobs) drop(i int) { j.list = slices.Delete(j.list, i, i+1) }
+
+// expire drops what is old, and the oldest tables when there are too many.
+func (j *Jobs) expire() {
+	now, tables := j.now(), 0
+	for i := len(j.list) - 1; i >= 0; i-- {
+		x := j.list[i]
+		if x.export != nil {
+			tables += len(x.export.moov)
+		}
+		if !x.Expires.IsZero() && now.After(x.Expires) || x.export != nil && tables > maxTables {
+			j.drop(i)
+		}
+	}
+}
+
+// List returns the jobs, newest first.
+func (j *Jobs) List() (list []Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.expire()
+	for _, x := range slices.Backward(j.list) {
+		list = append(list, x.Job)
+	}
+	return list
+}
+
+func (j *Jobs) find(id JobID) (int, error) {
+	j.expire()
+	i := slices.IndexFunc(j.list, func(x *job) bool { return x.ID == id })
+	if i < 0 {
+		return 0, fmt.Errorf("export %v: %w", id, ErrNoJob)
+	}
+	return i, nil
+}
+
+// Get returns one job.
+func (j *Jobs) Get(id JobID) (Job, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i, err := j.find(id)
+	if err != nil {
+		return Job{}, err
+	}
+	return j.list[i].Job, nil
+}
+
+// Remove cancels a job that has not ended, and takes one that has from the
+// list.
+func (j *Jobs) Remove(id JobID) error {
+	j.mu.Lock()
+	i, err := j.find(id)
+	if err != nil {
+		j.mu.Unlock()
+		return err
+	}
+	x := j.list[i]
+	switch x.State {
+	case Running:
+		x.cancel() // Run does the rest
+		j.mu.Unlock()
+		return nil
+	case Waiting:
+		j.end(x, Cancelled)
+	default:
+		j.drop(i)
+	}
+	was := x.Job
+	j.mu.Unlock()
+	j.watch(was)
+	return nil
+}
+
+func (j *Jobs) end(x *job, s State) { x.State, x.Expires = s, j.now().Add(keepJobs) }
+
+// Open returns the file of a job that is done. Who asks for it must still have
+// the right.
+func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i, err := j.find(id)
+	if err != nil {
+		return nil, Job{}, err
+	}
+	x := j.list[i]
+	if x.State != Done {
+		return nil, x.Job, fmt.Errorf("export %v: %w", id, ErrNotReady)
+	}
+	return x.export.Open(ctx), x.Job, nil
+}
+
+// Run makes the exports until ctx ends; what it is at is cancelled then.
+func (j *Jobs) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if x, of, cancel := j.next(ctx); x != nil {
+			j.make(of, x)
+			cancel()
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-j.wake:
+		}
+	}
+	return nil
+}
+
+// next begins the oldest job that waits.
+func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelFunc) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.expire()
+	i := slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting })
+	if i < 0 {
+		return nil, nil, nil
+	}
+	x := j.list[i]
+	ctx, cancel := context.WithCancel(ctx)
+	x.State, x.cancel = Running, cancel
+	return x, ctx, cancel
+}
+
+// make makes one export.
+func (j *Jobs) make(ctx context.Context, x *job) {
+	j.set(x, func() {})
+	plan, err := j.player.Collect(ctx, x.Stream, x.From, x.To)
+	var export *Export
+	h := sha256.New()
+	if err == nil {
+		shown := 0.0
+		export, err = plan.Export(ctx, h, func(done int64) {
+			if p := float64(done) / float64(plan.payload); p-shown >= 0.01 {
+				shown = p
+				j.set(x, func() { x.Progress = min(p, 1) })
+			}
+		})
+	}
+	j.set(x, func() {
+		switch {
+		case err == nil:
+			x.export, x.Size, x.Gaps, x.Progress, x.Until = export, export.Size, export.Gaps, 1, x.To
+			h.Sum(x.SHA256[:0])
+			if plan.Next != 0 {
+				x.Until = plan.Next
+			}
+			j.end(x, Done)
+		case ctx.Err() != nil:
+			j.end(x, Cancelled)
+		default:
+			x.Err = err
+			j.end(x, Failed)
+		}
+	})
+	if err == nil && plan.Next > x.From {
+		j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Part: x.Part + 1, By: x.By}, true)
+	}
+}
+
+// set changes a job and tells.
+func (j *Jobs) set(x *job, change func()) {
+	j.mu.Lock()
+	change()
+	was := x.Job
+	j.mu.Unlock()
+	j.watch(was)
+}

@@ -1,0 +1,304 @@
+package playback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"vigil/internal/fmp4"
+	"vigil/internal/media"
+	"vigil/internal/store/segment"
+)
+
+// A Plan says which fragments of which segments make a range. It holds nothing
+// open. Its methods are for many callers.
+type Plan struct {
+	Stream media.StreamID
+	From   media.Ticks   // as asked for, since the epoch
+	To     media.Ticks   //
+	Start  media.Ticks   // decode time of the first fragment: at or before From, if there is footage
+	End    media.Ticks   // where the last fragment ends
+	Next   media.Ticks   // not 0: there is more before To, from here on
+	Tracks []media.Track // of the first fragment
+	Init   []byte        // its initialisation segment
+	Gaps   []Gap         // between From and the end, or Next
+
+	player  *Player
+	spans   []span
+	payload int64 // bytes of all units
+	samples int
+}
+
+// A span is a run of fragments of one segment.
+type span struct {
+	id          media.SegmentID
+	start       int64 // to find it by
+	young       bool  // the ledger did not have it yet
+	first, last int   // entries, half open
+	payload     int64 // bytes of its units
+	at          int64 // bytes of the units of all spans before
+}
+
+// maxRows bounds the segments that one plan looks at; the rest is Next.
+const maxRows = 20000
+
+// margin is how far arrival times, by which the ledger knows segments, may be
+// from decode times, by which they are shown.
+const margin = 10 * media.TicksPerSecond
+
+// Watch plans what a player gets in one go: from the last random access unit
+// not after from, or the first footage after it, up to to; at most for that long, with one
+// initialisation segment, and with times that only rise. It opens every segment in that time: ask for
+// little after a jump, for more later. The error wraps ErrNoFootage if there is none.
+func (p *Player) Watch(ctx context.Context, stream media.StreamID, from, to, long media.Ticks) (*Plan, error) {
+	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, player: p}, watch: true, long: long})
+}
+
+// Collect plans one file of a range: as much as one movie may have, with
+// tracks that keep their codecs.
+func (p *Player) Collect(ctx context.Context, stream media.StreamID, from, to media.Ticks) (*Plan, error) {
+	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, player: p}})
+}
+
+var errEnough = errors.New("enough")
+
+func (p *Player) plan(ctx context.Context, b *builder) (*Plan, error) {
+	if b.From < 0 || b.To <= b.From {
+		return nil, fmt.Errorf("play %v: %w: from %d to %d", b.Stream, ErrNoFootage, b.From, b.To)
+	}
+	b.end = b.From
+	young := p.lib.Live(b.Stream) // before the ledger is asked: a segment that is committed in between is seen twice, not never
+	defer func() {
+		for _, l := range young {
+			l.Close()
+		}
+	}()
+	var rows []Stored
+	err := p.lib.Stored(ctx, b.Stream, nanos(max(0, b.From-margin)), nanos(b.To+margin), func(s Stored) error {
+		if len(rows) == maxRows {
+			return errEnough
+		}
+		rows = append(rows, s)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("play %v: %w", b.Stream, err)
+	}
+	if errors.Is(err, errEnough) {
+		b.Next = ticks(rows[maxRows-1].End)
+		young = nil
+	}
+	for _, row := range rows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if b.stored(row) {
+			break
+		}
+	}
+	if !b.full {
+		for _, l := range young {
+			if !slices.ContainsFunc(rows, func(s Stored) bool { return s.Segment == l.Info().Segment }) && b.live(l) {
+				break
+			}
+		}
+	}
+	return b.finish()
+}
+
+// nanos and ticks convert times since the epoch; the ends of time stay in range.
+func nanos(t media.Ticks) int64 { return min(t, maxTime).Time().UnixNano() }
+func ticks(ns int64) media.Ticks {
+	return media.Ticks(ns/1e9*media.TicksPerSecond + ns%1e9*9/100000)
+}
+
+const maxTime = 9_000_000_000 * media.TicksPerSecond // the year 2255
+
+// A builder makes a plan, segment by segment.
+type builder struct {
+	Plan
+	watch bool
+	long  media.Ticks
+
+	end    media.Ticks // up to where it is known what there is
+	broken bool        // footage is missing: the next fragment must be one that decodes alone
+	cause  media.Cause // and why
+	full   bool
+}
+
+// stored adds a segment of the ledger and tells whether that is the end.
+func (b *builder) stored(row Stored) bool {
+	if row.Gone != "" {
+		b.broken, b.cause = true, row.Gone
+		return false
+	}
+	s, err := b.player.open(b.Stream, row.Segment, row.Start, false)
+	if err != nil {
+		b.player.report(b.Stream, row.Segment, err)
+		b.broken, b.cause = true, causeOf(err)
+		return false
+	}
+	defer s.Close()
+	return b.add(s.Reader, span{id: row.Segment, start: row.Start})
+}
+
+// live adds a segment that is being written.
+func (b *builder) live(l Live) bool {
+	entries := l.Entries()
+	if len(entries) == 0 {
+		return false
+	}
+	r, err := segment.OpenLive(l, entries, b.player.unwrap)
+	if err != nil {
+		b.player.report(b.Stream, l.Info().Segment, err)
+		b.broken, b.cause = true, causeOf(err)
+		return false
+	}
+	return b.add(r, span{id: l.Info().Segment, start: entries[0].WallStart, young: true})
+}
+
+func (b *builder) add(r *segment.Reader, s span) bool {
+	entries := r.Index()
+	i := b.begin(entries)
+	if i == len(entries) {
+		return false
+	}
+	if entries[i].DTS >= b.To {
+		b.hole(r, i) // up to To, but the cause is known here
+		return false // a clock that was set back may bring more
+	}
+	if !b.fits(r.Tracks()) {
+		return b.stop(entries[i].DTS)
+	}
+	if len(b.spans) == 0 {
+		b.Start, b.Tracks, b.Init = entries[i].DTS, r.Tracks(), r.Init()
+	}
+	s.first, s.last, s.at = i, i, b.payload
+	for ; s.last < len(entries) && entries[s.last].DTS < b.To; s.last++ {
+		e := &entries[s.last]
+		if b.enough(e, s.last > s.first || len(b.spans) > 0) {
+			b.keep(s)
+			return b.stop(e.DTS)
+		}
+		b.hole(r, s.last)
+		b.end = max(b.end, e.DTS+e.Duration)
+		for t := range e.Tracks {
+			s.payload += int64(e.Tracks[t].Bytes)
+			b.samples += e.Tracks[t].Units
+		}
+	}
+	b.keep(s)
+	return false
+}
+
+// begin chooses the first fragment of a segment.
+func (b *builder) begin(entries []segment.Entry) int {
+	n := len(entries)
+	if n == 0 {
+		return 0
+	}
+	if len(b.spans) == 0 { // the last that decodes alone and is not after From, else the first that is
+		if last := &entries[n-1]; last.DTS+last.Duration <= b.From {
+			return n
+		}
+		at := n
+		for i := range entries {
+			if e := &entries[i]; e.RandomAccess && (at == n || e.DTS <= b.From) {
+				at = i
+			}
+		}
+		return at
+	}
+	i := 0
+	if b.watch { // after a clock was set back: what is already shown is not shown again
+		for i < n && entries[i].DTS < b.end-maxHole {
+			i++
+		}
+	}
+	if i > 0 || b.broken || n > 0 && entries[0].DTS-b.end > maxHole {
+		for i < n && !entries[i].RandomAccess {
+			i++
+		}
+	}
+	return i
+}
+
+// fits tells whether a segment's tracks can follow those before.
+func (b *builder) fits(tracks []media.Track) bool {
+	if len(b.spans) == 0 {
+		return true
+	}
+	if b.watch && len(tracks) != len(b.Tracks) {
+		return false
+	}
+	for i := range min(len(tracks), len(b.Tracks)) {
+		if b.watch && !fmp4.Same(&tracks[i], &b.Tracks[i]) || tracks[i].Codec != b.Tracks[i].Codec {
+			return false
+		}
+	}
+	return true
+}
+
+// enough tells whether the plan ends before a fragment.
+func (b *builder) enough(e *segment.Entry, began bool) bool {
+	if b.watch {
+		return began && e.RandomAccess && e.DTS-b.Start >= b.long
+	}
+	if e.RandomAccess && began {
+		return b.samples > softSamples
+	}
+	return b.samples > fmp4.MaxSamples-media.MaxUnits
+}
+
+// softSamples is where a file ends if a GOP begins, so that it does not end
+// within one later.
+const softSamples = fmp4.MaxSamples - fmp4.MaxSamples/16
+
+// hole notes a gap before a fragment, if there is one.
+func (b *builder) hole(r *segment.Reader, i int) {
+	e := &r.Index()[i]
+	to := min(e.DTS, b.To)
+	if to-b.end > maxHole {
+		g := Gap{From: b.end, To: to, Cause: b.cause, Lost: e.Lost}
+		if before := r.Summary().Before; i == 0 && before != nil {
+			g.Lost = before.Lost
+			if g.Cause == "" {
+				g.Cause = before.Cause
+			}
+		}
+		if g.Cause == "" {
+			g.Cause = e.New
+		}
+		if g.Cause == "" && e.Lost > 0 {
+			g.Cause = media.Network
+		}
+		b.Gaps = append(b.Gaps, g)
+		b.end = to
+	}
+	b.broken, b.cause = false, ""
+}
+
+func (b *builder) keep(s span) {
+	if s.last > s.first {
+		b.spans = append(b.spans, s)
+		b.payload += s.payload
+		b.End = b.end
+	}
+}
+
+func (b *builder) stop(next media.Ticks) bool {
+	b.Next, b.full = next, true
+	return true
+}
+
+func (b *builder) finish() (*Plan, error) {
+	if len(b.spans) == 0 {
+		return nil, fmt.Errorf("play %v: %w", b.Stream, ErrNoFootage)
+	}
+	if b.Next == 0 && b.To-b.end > maxHole {
+		b.Gaps = append(b.Gaps, Gap{From: b.end, To: b.To, Cause: b.cause})
+	}
+	plan := b.Plan
+	return &plan, nil
+}
