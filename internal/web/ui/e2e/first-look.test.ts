@@ -32,27 +32,29 @@ async function shot(name: string, p: Page = page) {
 }
 
 /** The burnt-in clock, read from a screenshot of the video, and the instant that the page claims; ms since the epoch modulo a minute. */
-async function clock(): Promise<{ shown: number; claimed: number }> {
+async function clock(tries = 5): Promise<{ shown: number; claimed: number }> {
   const video = page.locator('video')
   const png = (await video.screenshot()).toString('base64')
   const claimed = Number(await video.getAttribute('data-at'))
-  const shown = await page.evaluate(
-    async ([data, read]) => {
-      const bytes = Uint8Array.from(atob(data!), (c) => c.charCodeAt(0))
-      const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
-      const v = document.querySelector('video')!
-      // The picture stands in the middle of the element, with bars around it.
-      const scale = Math.min(bitmap.width / v.videoWidth, bitmap.height / v.videoHeight)
-      const w = Math.round(v.videoWidth * scale)
-      const h = Math.round(v.videoHeight * scale)
-      const c = new OffscreenCanvas(w, h).getContext('2d')!
-      c.drawImage(bitmap, (w - bitmap.width) / 2, (h - bitmap.height) / 2)
-      const readClock = (0, eval)(read!) as (i: ImageData) => number | null
-      return readClock(c.getImageData(0, 0, w, h))
-    },
-    [png, `(() => { const CELLS = 20, HEIGHT = 15, N = 5; return ${readClock.toString()} })()`],
-  )
-  if (shown === null) throw new Error('no clock in the picture')
+  // As text, not as a function with arguments: the page's policy forbids eval, which passing the reader in would need.
+  const shown = await page.evaluate<number | null>(`(async () => {
+    const CELLS = 20, HEIGHT = 15, N = 5
+    const readClock = ${readClock.toString()}
+    const bytes = Uint8Array.from(atob('${png}'), (c) => c.charCodeAt(0))
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
+    const v = document.querySelector('video')
+    // The picture stands in the middle of the element, with bars around it.
+    const scale = Math.min(bitmap.width / v.videoWidth, bitmap.height / v.videoHeight)
+    const w = Math.round(v.videoWidth * scale), h = Math.round(v.videoHeight * scale)
+    const c = new OffscreenCanvas(w, h).getContext('2d')
+    c.drawImage(bitmap, (w - bitmap.width) / 2, (h - bitmap.height) / 2)
+    return readClock(c.getImageData(0, 0, w, h))
+  })()`)
+  if (shown === null) {
+    // between two pictures, right after a seek
+    if (tries > 1) return clock(tries - 1)
+    throw new Error('no clock in the picture')
+  }
   return { shown, claimed: claimed % 60_000 }
 }
 
@@ -159,11 +161,11 @@ test('the other language, a phone, and no barrier', async () => {
   for (const place of ['watch', 'cameras', 'alerts', 'log', 'system']) {
     await page.goto(rig.address + '#' + place)
     await page.waitForTimeout(500)
-    const found = await page.evaluate(async (source) => {
-      ;(0, eval)(source)
+    await page.evaluate(axe.source)
+    const found = await page.evaluate(async () => {
       const r = await (window as unknown as { axe: typeof axe }).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })
       return r.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`)
-    }, axe.source)
+    })
     expect(found, place).toEqual([])
     await shot('en-' + place)
   }
