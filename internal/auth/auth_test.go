@@ -271,7 +271,7 @@ func TestLockout(t *testing.T) {
 	// The wait doubles up to its bound, and ends.
 	var waits []time.Duration
 	for range 8 {
-		for b.signIn(far, "amy", "Wrong-Password-1") == ErrSignIn {
+		for n := 0; n < 20 && b.signIn(far, "amy", "Wrong-Password-1") == ErrSignIn; n++ {
 		}
 		if err := b.signIn(far, "amy", good); !errors.As(err, &slow) {
 			t.Fatalf("not locked: %v", err)
@@ -445,6 +445,23 @@ func TestSessionsSurviveRestart(t *testing.T) {
 	}
 	if err := b.signIn(desk, "amy", good); err != nil {
 		t.Error(err)
+	}
+}
+
+// The sessions of before a new password stay ended, even where their file was
+// not written anew, or was put back.
+func TestOldSessionsFile(t *testing.T) {
+	b := newBench(t)
+	token, s := b.claim()
+	old, _ := durable.ReadFile(b.mem, "state/sessions.doc", 1<<20)
+	b.sleep(time.Second)
+	if _, _, err := b.p.ChangePassword(context.Background(), s, good, other); err != nil {
+		t.Fatal(err)
+	}
+	durable.WriteFile(b.mem, "state/sessions.doc", old)
+	b.open()
+	if _, err := b.p.Session(token); !errors.Is(err, ErrSignedOut) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -190,6 +190,9 @@ func TestDestroy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
+		if len(r.epochs) != 1 {
+			t.Errorf("%d epochs", len(r.epochs))
+		}
 		if _, err := r.OpenSegment(id1, w1); !errors.Is(err, ErrDestroyed) {
 			t.Errorf("destroyed: %v", err)
 		}
