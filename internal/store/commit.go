@@ -272,7 +272,6 @@ func (s *Store) pulse() []ledger.Leaf {
 		}
 		return nil
 	}
-	b.pulsing = false
 	var open []ledger.OpenSegment
 	for _, w := range list {
 		r := w.pulse
@@ -280,12 +279,16 @@ func (s *Store) pulse() []ledger.Leaf {
 			continue
 		}
 		if _, _, safe, err := w.file.Progress(); err != nil || safe < r.Bytes {
+			if err == nil && time.Since(b.pulsed) < s.cfg.Pulse/2 {
+				return nil // one sync more
+			}
 			continue
 		}
 		open = append(open, ledger.OpenSegment{
 			Segment: r.Segment, Stream: r.Stream, Records: uint32(r.Records), Bytes: r.Bytes, Until: r.End, Sealed: r.Sealed,
 		})
 	}
+	b.pulsing = false
 	var leaves []ledger.Leaf
 	at := time.Now().UnixNano()
 	for part := range slices.Chunk(open, ledger.MaxOpen) {

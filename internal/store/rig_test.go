@@ -442,6 +442,27 @@ func (b *board) Clear(kind, object string) {
 	b.now = slices.DeleteFunc(b.now, func(k string) bool { return k == kind+" "+object })
 }
 
+// args returns what an alert said, if it was ever raised.
+func (b *board) args(key string) (map[string]string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	args, ok := b.raised[key]
+	return args, ok
+}
+
+// stands tells whether an alert was raised and not cleared.
+func (b *board) stands(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.now, key)
+}
+
+func (b *board) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.raised)
+}
+
 func (b *board) about(object string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

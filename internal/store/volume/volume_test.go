@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,8 @@ type bench struct {
 	disk *durable.Mem
 	vol  *Volume
 	cfg  Config
-	said []string
+	mu   sync.Mutex
+	told []string // guarded by mu
 	stop func()
 }
 
@@ -37,11 +39,22 @@ func newBench(t *testing.T) *bench {
 	b.cfg = Config{
 		FS: b.disk, Dir: "mnt", Key: testKey(1), Set: SetID{1}, New: true, Budget: NewBudget(1 << 20),
 		Changed: func(_ *Volume, from, to Status) {
-			b.said = append(b.said, fmt.Sprintf("%s %s", to.State, to.Cause))
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.told = append(b.told, fmt.Sprintf("%s %s", to.State, to.Cause))
 		},
 	}
 	b.vol = New(b.cfg)
 	return b
+}
+
+// said returns what the volume told since the last time.
+func (b *bench) said() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := b.told
+	b.told = nil
+	return told
 }
 
 // run starts the volume; the test ends it.
@@ -192,10 +205,9 @@ func TestWritten(t *testing.T) {
 				time.Sleep(1100 * time.Millisecond)
 				b.expect("held", b.vol.cfg.Budget.Held(), int64(0))
 
-				moved := errors.New("not told")
-				b.vol.Move("open/a", "segments/1/2/a", func(err error) { moved = err })
-				time.Sleep(1100 * time.Millisecond)
-				b.expect("move", moved, nil)
+				moved := make(chan error, 1)
+				b.vol.Move("open/a", "segments/1/2/a", func(err error) { moved <- err })
+				b.expect("move", <-moved, nil)
 				b.put(b.create("open/b"), "not durable")
 				synctest.Wait()
 				b.disk.Crash()
@@ -259,7 +271,7 @@ func TestTrouble(t *testing.T) {
 				f := b.create("open/a")
 				b.put(f, "before ")
 				time.Sleep(1100 * time.Millisecond)
-				b.said = nil
+				b.said()
 
 				c.do(b)
 				start := time.Now()
@@ -276,7 +288,7 @@ func TestTrouble(t *testing.T) {
 				}
 				b.disk.Heal()
 				time.Sleep(5 * time.Second)
-				b.expect("told", strings.Join(b.said, ", "), c.said)
+				b.expect("told", strings.Join(b.said(), ", "), c.said)
 				b.expect("bytes held", b.vol.cfg.Budget.Held(), int64(0))
 
 				again := b.create("open/b")
@@ -360,8 +372,8 @@ func TestNoDiskAtStart(t *testing.T) {
 		l := Label{Volume: ID{1}, Set: SetID{1}}
 		durable.WriteFile(b.disk, "mnt/LABEL", l.Append(nil, b.cfg.Key))
 		time.Sleep(3 * time.Second)
-		if !slices.Equal(b.said, []string{"missing disk", "online "}) {
-			t.Errorf("told %q", b.said)
+		if said := b.said(); !slices.Equal(said, []string{"missing disk", "online "}) {
+			t.Errorf("told %q", said)
 		}
 	})
 }
