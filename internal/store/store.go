@@ -159,10 +159,12 @@ func Open(cfg Config) *Store {
 		recovering: map[media.SegmentID]bool{}, shelves: map[*volume.Volume]*shelf{},
 	}
 	for _, v := range cfg.Volumes {
-		s.shelves[v] = &shelf{debts: map[uint64]int{0: 1}, failed: []uint64{0}} // until recovery has looked
+		// Fresh until recovery has looked, also where it was attached before.
+		s.shelves[v] = &shelf{fresh: true, debts: map[uint64]int{0: 1}, failed: []uint64{0}}
 		v.Share(s.budget)
 		v.Observe(s.changed, s.wake)
 	}
+	s.look()
 	return s
 }
 
