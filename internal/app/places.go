@@ -58,10 +58,11 @@ func (p *places) name(file string) string { return filepath.Join(p.dir, file) }
 // open opens everything, or nothing.
 func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err error) {
 	disk := durable.OS{}
-	p = &places{dir: c.State, streams: live.New(), started: time.Now()}
+	half := &places{dir: c.State, streams: live.New(), started: time.Now()}
+	p = half
 	defer func() {
 		if err != nil {
-			p.close()
+			half.close() // p is nil by now
 		}
 	}()
 	if err := durable.MkdirAll(disk, p.dir); err != nil {
