@@ -15,9 +15,9 @@ const maxHole = media.TicksPerSecond
 
 // Errors of Movie.Add.
 var (
-	ErrCodec    = errors.New("a track has another codec than before") // one movie cannot have both
-	ErrTooLarge = errors.New("more samples than one movie may have")  // MaxSamples
-	errEmpty    = errors.New("a movie without a sample")              //
+	ErrOther    = errors.New("a track has other settings than before") // players fail where a track has two sample entries
+	ErrTooLarge = errors.New("more samples than one movie may have")   // MaxSamples
+	errEmpty    = errors.New("a movie without a sample")               //
 )
 
 // MaxSamples bounds the tables of one movie: at the usual 8 to 10 bytes of
@@ -53,15 +53,14 @@ type Movie struct {
 
 // A movieTrack has the tables of one track, in the form they have in the file.
 type movieTrack struct {
-	entries []media.Track // one for each sample entry
-	start   media.Ticks   // file time of the first sample
-	lead    media.Ticks   // composition offset of the first sample
-	last    Sample        // the newest; its duration is not yet in stts
-	at      media.Ticks   // its file time
+	track media.Track
+	start media.Ticks // file time of the first sample
+	lead  media.Ticks // composition offset of the first sample
+	last  Sample      // the newest; its duration is not yet in stts
+	at    media.Ticks // its file time
 
-	samples, chunks                    uint32
+	samples, chunks, perChunk          uint32
 	sttsRun, cttsRun                   [2]uint32 // count, value
-	stscRun                            [2]uint32 // samples in a chunk, sample entry
 	reordered, dependent               bool
 	stts, ctts, stsz, stss, stsc, co64 []byte
 }
@@ -70,14 +69,14 @@ type movieTrack struct {
 func NewMovie(from, to media.Ticks) *Movie { return &Movie{from: from, to: to} }
 
 // Add takes the samples of the next fragment, whose payload lies at that
-// offset of the file. Samples that begin at or after the end asked for are left out; from
-// there on the bytes of a part are not used by the movie. used tells for each part how many samples were taken.
-func (m *Movie) Add(tracks []media.Track, f *Fragment, at int64) (used [media.MaxTracks]int, err error) {
+// offset of the file. Samples that begin at or after the end asked for are left
+// out. After an error the movie is of no use.
+func (m *Movie) Add(tracks []media.Track, f *Fragment, at int64) error {
 	start, back := media.Ticks(0), false
 	for i := range f.Parts {
 		p := &f.Parts[i]
 		if int(p.Track) > len(tracks) {
-			return used, fmt.Errorf("movie: samples of track %d of %d", p.Track, len(tracks))
+			return fmt.Errorf("movie: samples of track %d of %d", p.Track, len(tracks))
 		}
 		t := &m.tracks[p.Track-1]
 		if dts := p.Samples[0].DTS; i == 0 || dts < start {
@@ -94,29 +93,31 @@ func (m *Movie) Add(tracks []media.Track, f *Fragment, at int64) (used [media.Ma
 		m.end = start
 	}
 	for i := range f.Parts {
-		if used[i], err = m.part(tracks[f.Parts[i].Track-1], &f.Parts[i], at-int64(f.Payload)); err != nil {
-			return used, err
+		if err := m.part(tracks[f.Parts[i].Track-1], &f.Parts[i], at-int64(f.Payload)); err != nil {
+			return err
 		}
 	}
-	return used, nil
+	return nil
 }
 
 // part adds one chunk to one track. base is where the fragment would begin in
 // the file.
-func (m *Movie) part(track media.Track, p *Part, base int64) (n int, err error) {
+func (m *Movie) part(track media.Track, p *Part, base int64) error {
+	n := 0
 	for n < len(p.Samples) && p.Samples[n].DTS < m.to {
 		n++
 	}
 	if n == 0 {
-		return 0, nil
+		return nil
 	}
 	if m.count += n; m.count > MaxSamples {
-		return 0, ErrTooLarge
+		return ErrTooLarge
 	}
 	t := &m.tracks[p.Track-1]
-	entry, err := t.entry(track)
-	if err != nil {
-		return 0, err
+	if t.samples == 0 {
+		t.track = track
+	} else if !Same(&t.track, &track) {
+		return fmt.Errorf("track %d, %v: %w", track.Number, track.Codec, ErrOther)
 	}
 	for i := range p.Samples[:n] {
 		t.sample(&p.Samples[i], p.Samples[i].DTS-m.shift)
@@ -124,26 +125,11 @@ func (m *Movie) part(track media.Track, p *Part, base int64) (n int, err error) 
 	}
 	t.chunks++
 	t.co64 = binary.BigEndian.AppendUint64(t.co64, uint64(base+int64(p.Samples[0].Offset)))
-	if run := [2]uint32{uint32(n), entry}; run != t.stscRun {
-		t.stscRun = run
-		t.stsc = appendU32(t.stsc, t.chunks, run[0], run[1])
+	if uint32(n) != t.perChunk {
+		t.perChunk = uint32(n)
+		t.stsc = appendU32(t.stsc, t.chunks, t.perChunk, 1)
 	}
-	return n, nil
-}
-
-// entry returns the number of the track's sample entry, from 1. Encoders that
-// changed their settings within a codec get another entry.
-func (t *movieTrack) entry(track media.Track) (uint32, error) {
-	for i := range t.entries {
-		if Same(&t.entries[i], &track) {
-			return uint32(i + 1), nil
-		}
-	}
-	if len(t.entries) > 0 && t.entries[0].Codec != track.Codec {
-		return 0, fmt.Errorf("track %d, %v: %w: %v", track.Number, track.Codec, ErrCodec, t.entries[0].Codec)
-	}
-	t.entries = append(t.entries, track)
-	return uint32(len(t.entries)), nil
+	return nil
 }
 
 // Same tells whether two tracks have one sample entry: what decodes the one
@@ -265,19 +251,17 @@ func (w *boxes) movieTrack(m *Movie, t *movieTrack, begin media.Ticks) media.Tic
 	end := t.at + t.last.Duration
 	shown := max(0, min(end+t.lead, m.to-m.shift)-begin)
 	trak := w.begin("trak")
-	w.tkhd(t.entries[0], uint64(shown))
+	w.tkhd(t.track, uint64(shown))
 	w.edits(begin-t.start, shown)
 	mdia := w.begin("mdia")
 	w.mdhd(uint64(end - t.start))
-	w.hdlr(t.entries[0])
+	w.hdlr(t.track)
 	minf := w.begin("minf")
-	w.mediaHeader(t.entries[0])
+	w.mediaHeader(t.track)
 	stbl := w.begin("stbl")
 	stsd := w.begin("stsd")
-	w.u32(0, uint32(len(t.entries)))
-	for _, e := range t.entries {
-		w.sampleEntry(e)
-	}
+	w.u32(0, 1)
+	w.sampleEntry(t.track)
 	w.end(stsd)
 	w.table("stts", uint32(len(t.stts)/8), t.stts)
 	if t.reordered {

@@ -111,7 +111,7 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 				out.zeros(n)
 			} else {
 				m.close(e.DTS)
-				if _, err := m.movie.Add(m.cursor.src.Tracks(), &m.frag, m.at); err != nil {
+				if err := m.movie.Add(m.cursor.src.Tracks(), &m.frag, m.at); err != nil {
 					return err
 				}
 				blank(b, &m.frag, m.plan.To)

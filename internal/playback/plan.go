@@ -56,7 +56,7 @@ func (p *Player) Watch(ctx context.Context, stream media.StreamID, from, to, lon
 }
 
 // Collect plans one file of a range: as much as one movie may have, with
-// tracks that keep their codecs.
+// tracks that keep their settings.
 func (p *Player) Collect(ctx context.Context, stream media.StreamID, from, to media.Ticks) (*Plan, error) {
 	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, player: p}})
 }
@@ -125,6 +125,7 @@ type builder struct {
 	broken bool        // footage is missing: the next fragment must be one that decodes alone
 	cause  media.Cause // and why
 	full   bool
+	known  [media.MaxTracks]media.Track // Number 0: not yet
 }
 
 // stored adds a segment of the ledger and tells whether that is the end.
@@ -224,18 +225,20 @@ func (b *builder) begin(entries []segment.Entry) int {
 	return i
 }
 
-// fits tells whether a segment's tracks can follow those before.
+// fits tells whether a segment's tracks can follow those before. In one file
+// sound may come and go, in one response of fragments not.
 func (b *builder) fits(tracks []media.Track) bool {
-	if len(b.spans) == 0 {
-		return true
-	}
-	if b.watch && len(tracks) != len(b.Tracks) {
+	if b.watch && len(b.spans) > 0 && len(tracks) != len(b.Tracks) {
 		return false
 	}
-	for i := range min(len(tracks), len(b.Tracks)) {
-		if b.watch && !fmp4.Same(&tracks[i], &b.Tracks[i]) || tracks[i].Codec != b.Tracks[i].Codec {
+	for i := range tracks {
+		t := &tracks[i]
+		if known := &b.known[t.Number-1]; known.Number != 0 && !fmp4.Same(known, t) {
 			return false
 		}
+	}
+	for _, t := range tracks {
+		b.known[t.Number-1] = t
 	}
 	return true
 }
