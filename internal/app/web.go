@@ -160,17 +160,18 @@ func (m machine) Status(context.Context) (web.Status, error) {
 		Version: release.Version, Started: m.started, DaysLeft: -1, BytesPerDay: -1, Keys: m.ring.Mode(),
 		FIPS: fips140.Enabled(), Module: "Go Cryptographic Module " + fips140.Version(), Synchronised: clock.Now() == clock.Synchronised, Certificate: m.Fingerprint(),
 	}
-	var used, perDay int64
-	var bits int64
-	for id, t := range m.footage.totals() {
+	var used, bits int64
+	for _, t := range m.footage.totals() {
 		used += t.Bytes
 		if t.First != 0 && (s.Oldest.IsZero() || time.Unix(0, t.First).Before(s.Oldest)) {
 			s.Oldest = time.Unix(0, t.First)
 		}
-		bits += m.streams.State(id).BitsPerSecond
 	}
-	if perDay = bits / 8 * 86400; perDay > 0 {
-		s.BytesPerDay = perDay
+	for _, j := range m.streams.Recorded() {
+		bits += m.streams.State(j.Stream.ID).BitsPerSecond
+	}
+	if bits > 0 {
+		s.BytesPerDay = bits / 8 * 86400
 	}
 	var room int64
 	for _, v := range m.volumes {
