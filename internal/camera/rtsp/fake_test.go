@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"vigil/internal/camera/rtsp/depay"
 )
 
@@ -286,7 +288,7 @@ func wantCode(t testing.TB, err error, code string) *Error {
 // TestMain teaches the scanner the requests that only a camera gets to read.
 func TestMain(m *testing.M) {
 	methods = append(methods, "DESC", "SETU")
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // loopback dials this machine, whatever the address says.

@@ -4,11 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"vigil/internal/media"
 )
 
 // TestPlay: the plain case, and what goes over the wire in it.
@@ -513,4 +516,38 @@ func TestTick(t *testing.T) {
 			t.Error(f.requests)
 		}
 	})
+}
+
+// TestTape plays a recorded connection: what gst-rtsp-server said to ffmpeg, a
+// reply for each of our requests, and then all its frames.
+func TestTape(t *testing.T) {
+	tape, err := os.ReadFile("testdata/streams/gstreamer-digest-tcp.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{t: t}
+	f.script = func(c *fakeConn, m *message) bool {
+		if m.method == "TEARDOWN" {
+			c.reply(m, 200)
+			return true
+		}
+		end := headEnd(tape)
+		head, ok := parseHead(tape[:end])
+		size, ok2 := head.bodySize()
+		if !ok || !ok2 || head.cseq() != m.cseq() {
+			t.Errorf("%s is request %d; the tape is at %d", m.method, m.cseq(), head.cseq())
+		}
+		c.write(tape[:end+size])
+		tape = tape[end+size:]
+		if m.method == "PLAY" {
+			c.write(tape)
+		}
+		return true
+	}
+	o := Options{URL: f.start(), User: "admin", Password: NewPassword("pass"), LegacyMD5: true, Audio: true}
+	o.URL.path = "/cam"
+	s, err := run(t, o, nil, func(s *seen) bool { return s.units[0] >= 4 && s.units[1] >= 4 })
+	if err != nil || s.lost != 0 || s.session.Known[0] == nil || s.session.Known[0].Codec != media.H264 {
+		t.Errorf("%v, %+v", err, s)
+	}
 }
