@@ -82,9 +82,14 @@ export class Player {
     for (let empty = 0; !signal.aborted; ) {
       const response = await this.feed.open(next, signal)
       if (!response?.body) {
-        if (buffer && source.readyState === 'open') source.endOfStream()
-        this.report({ kind: 'ended' })
-        return
+        if (!buffer) {
+          this.report({ kind: 'ended' })
+          return
+        }
+        // Nothing more yet: what is being recorded grows, so ask again; say so only when the picture stands.
+        if (end(buffer) - this.video.currentTime < 0.3) this.report({ kind: 'ended' })
+        await pause(1000, signal)
+        continue
       }
       const type = response.headers.get('Content-Type') ?? ''
       if (!MediaSource.isTypeSupported(type)) {
@@ -95,6 +100,7 @@ export class Player {
       if (!buffer) buffer = source.addSourceBuffer(type)
       else buffer.changeType(type)
 
+      if (this.video.readyState >= 2) this.report({ kind: 'playing' })
       const splitter = new Splitter()
       const reader = response.body.getReader()
       let last = 0
@@ -111,12 +117,9 @@ export class Player {
         empty = last ? 0 : empty + 1
         await pause(Math.min(500 * 2 ** empty, 10_000), signal) // the recorder ended it: a camera went away, or a restart
         next = undefined
-      } else if (last) {
-        next = this.origin + end(buffer) * 1000 + 1
       } else {
-        source.endOfStream()
-        this.report({ kind: 'ended' })
-        return
+        next = Number(response.headers.get('Vigil-Next')) || (last ? this.origin + end(buffer) * 1000 + 1 : next)
+        if (!last) await pause(1000, signal)
       }
     }
   }
