@@ -16,7 +16,7 @@ import (
 // again, any part of them, from the record. So no readable footage lies anywhere, and a download can be
 // resumed. It holds the tables of the file, not its footage. Its methods are for many callers.
 //
-// The file is ftyp, one mdat, moov (docs/adr/0010-export.md). The mdat has the units of all
+// The file is ftyp, one mdat, moov (docs/adr/0050-exported-file.md). The mdat has the units of all
 // planned fragments; what must not or cannot be shown are zeros there that no table mentions.
 type Export struct {
 	Size  int64 // of the file

@@ -212,12 +212,12 @@ func (b *builder) begin(entries []segment.Entry) int {
 		return at
 	}
 	i := 0
-	if b.watch { // after a clock was set back: what is already shown is not shown again
-		for i < n && entries[i].DTS < b.end-maxHole {
+	if b.watch && entries[0].DTS < b.end-maxHole/2 { // a clock was set back: what is already shown is not shown again
+		for i < n && entries[i].DTS < b.end {
 			i++
 		}
 	}
-	if i > 0 || b.broken || n > 0 && entries[0].DTS-b.end > maxHole {
+	if i > 0 || b.broken || entries[0].DTS-b.end > maxHole {
 		for i < n && !entries[i].RandomAccess {
 			i++
 		}

@@ -1,0 +1,235 @@
+package playback
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/durable"
+	"vigil/internal/media"
+)
+
+// A desk runs jobs and collects what is said of them.
+type desk struct {
+	*Jobs
+	said chan Job
+	stop func()
+}
+
+func newDesk(t *testing.T, p *Player) *desk {
+	d := &desk{said: make(chan Job, 1000)}
+	d.Jobs = NewJobs(p, func(j Job) { d.said <- j })
+	return d
+}
+
+func (d *desk) run(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- d.Run(ctx) }()
+	d.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() { cancel() })
+}
+
+// until waits for a job to be in a state.
+func (d *desk) until(id JobID, s State) Job {
+	for {
+		if j := <-d.said; j.ID == id && j.State == s {
+			return j
+		}
+	}
+}
+
+var amy = actor.Actor{Kind: actor.Person, Name: "amy"}
+
+// TestJobs: asked for, made, downloaded, removed.
+func TestJobs(t *testing.T) {
+	l, _ := pictures(t)
+	d := newDesk(t, l.player())
+	j, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0.5), at(30))
+	if err != nil || j.State != Waiting || j.By != amy || j.Part != 1 {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	if _, _, err := d.Open(context.Background(), j.ID); !errors.Is(err, ErrNotReady) {
+		t.Errorf("open before: %v", err)
+	}
+	d.run(t)
+	j = d.until(j.ID, Done)
+	if j.Progress != 1 || len(j.Gaps) != 1 || j.Until != at(30) || j.Expires.IsZero() {
+		t.Errorf("%+v", j)
+	}
+	f, _, err := d.Open(context.Background(), j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := must(io.ReadAll(f))
+	f.Close()
+	if int64(len(b)) != j.Size || sha256.Sum256(b) != j.SHA256 {
+		t.Errorf("%d bytes, said %d", len(b), j.Size)
+	}
+	if list := d.List(); len(list) != 1 || list[0].ID != j.ID {
+		t.Errorf("list %+v", list)
+	}
+	if err := d.Remove(j.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Get(j.ID); !errors.Is(err, ErrNoJob) {
+		t.Errorf("get after: %v", err)
+	}
+	if err := d.Remove(j.ID); !errors.Is(err, ErrNoJob) {
+		t.Errorf("remove after: %v", err)
+	}
+	if _, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(50), at(60)); !errors.Is(err, ErrNoFootage) {
+		t.Errorf("of nothing: %v", err)
+	}
+	d.stop()
+}
+
+// TestJobInParts: where one file must end, the next job goes on by itself.
+func TestJobInParts(t *testing.T) {
+	l := newLibrary(t)
+	r := l.record(justPictures)
+	larger := slices.Clone(justPictures)
+	larger[0].Width++
+	for s, tracks := range [][]media.Track{justPictures, justPictures, larger, justPictures} {
+		r = l.record(tracks)
+		r.begin(nil)
+		r.add(gop(at(float64(s))))
+		r.end(media.CutCodec)
+	}
+	d := newDesk(t, l.player())
+	d.run(t)
+	j := must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(4)))
+	var parts []Job
+	for len(parts) < 3 {
+		if x := <-d.said; x.State == Done {
+			parts = append(parts, x)
+		}
+	}
+	d.stop()
+	for i, want := range []struct{ from, until float64 }{{0, 2}, {2, 3}, {3, 4}} {
+		x := parts[i]
+		if x.Part != i+1 || x.From != at(want.from) || x.Until != at(want.until) || x.To != at(4) || x.By != amy || len(x.Gaps) != 0 {
+			t.Errorf("part %d: %+v", i+1, x)
+		}
+	}
+	if parts[0].ID != j.ID {
+		t.Error("the first part is not the job asked for")
+	}
+}
+
+// TestJobCancelled before it began, while it runs, and by the end of all.
+func TestJobCancelled(t *testing.T) {
+	l, _ := pictures(t)
+	d := newDesk(t, l.player())
+	start := func() Job {
+		return must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30)))
+	}
+	waiting := start()
+	if err := d.Remove(waiting.ID); err != nil {
+		t.Error(err)
+	}
+	if x := must(d.Get(waiting.ID)); x.State != Cancelled {
+		t.Errorf("%+v", x)
+	}
+	running := start()
+	x, ctx, cancel := d.next(context.Background())
+	if x == nil || x.ID != running.ID {
+		t.Fatal("another is next")
+	}
+	if err := d.Remove(running.ID); err != nil || ctx.Err() == nil {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+	d.make(ctx, x)
+	cancel()
+	if x := must(d.Get(running.ID)); x.State != Cancelled || x.Err != nil {
+		t.Errorf("%+v", x)
+	}
+	l.rows = nil
+	d.list = append(d.list, &job{Job: Job{ID: media.NewID[jobTag](), Stream: l.stream, From: at(0), To: at(1), State: Waiting}})
+	d.run(t)
+	if x := d.until(d.list[2].ID, Failed); !errors.Is(x.Err, ErrNoFootage) {
+		t.Errorf("%+v", x)
+	}
+	d.stop()
+}
+
+// TestJobsAreBounded: in number, in age, and in what they hold.
+func TestJobsAreBounded(t *testing.T) {
+	l, _ := pictures(t)
+	d := newDesk(t, l.player())
+	now := time.Unix(0, 0)
+	d.now = func() time.Time { return now }
+	start := func() error {
+		_, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30))
+		return err
+	}
+	for range maxJobs {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := start(); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one too many: %v", err)
+	}
+	d.Remove(d.List()[3].ID)
+	if err := start(); err != nil {
+		t.Errorf("one that has ended makes room: %v", err)
+	}
+	for _, x := range d.list {
+		d.end(x, Done)
+	}
+	if now = now.Add(keepJobs); len(d.List()) != maxJobs {
+		t.Errorf("%d jobs", len(d.List()))
+	}
+	if now = now.Add(1); len(d.List()) != 0 {
+		t.Errorf("%d old jobs", len(d.List()))
+	}
+	for i := range 5 {
+		d.list = append(d.list, &job{Job: Job{ID: JobID{byte(i)}, State: Done}, export: &Export{moov: make([]byte, maxTables/4+1)}})
+	}
+	if list := d.List(); len(list) != 3 || list[2].ID != (JobID{2}) {
+		t.Errorf("%d jobs with large tables", len(list))
+	}
+}
+
+// TestWriteFile: whole and durable, or not there.
+func TestWriteFile(t *testing.T) {
+	l, _ := pictures(t)
+	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(30)))
+	dir := t.TempDir()
+	name := filepath.Join(dir, "a.mp4")
+	x, sum, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := must(durable.ReadFile(durable.OS{}, name, 1<<20))
+	if int64(len(b)) != x.Size || sha256.Sum256(b) != sum {
+		t.Errorf("%d bytes", len(b))
+	}
+	if _, _, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file: %v", err)
+	}
+	if again := must(durable.ReadFile(durable.OS{}, name, 1<<20)); !bytes.Equal(again, b) {
+		t.Error("the file is another")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, _, err := plan.WriteFile(ctx, durable.OS{}, filepath.Join(dir, "b.mp4"), func(int64) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if list := must(durable.OS{}.ReadDir(dir)); len(list) != 1 {
+		t.Errorf("left behind: %v", list)
+	}
+}
