@@ -19,7 +19,7 @@ type auditCmd struct {
 	Actor  string    `help:"Name of who did it, or of the account that armed it."`
 	Action string    `help:"What was done: an action such as segment.close, or its first word."`
 	Camera string    `help:"Name or id of the camera."`
-	Result string    `help:"ok or fail." enum:"ok,fail," default:""`
+	Result string    `help:"ok, failed (it did not work) or denied (it was not allowed)." enum:"ok,failed,denied," default:""`
 	Limit  int       `help:"Most records." default:"100"`
 }
 
