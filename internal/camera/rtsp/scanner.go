@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// readSize holds the largest interleaved frame twice over, so that a frame can
-// be looked at in place together with what follows it.
-const readSize = 192 << 10
+// readSize holds the largest interleaved frame, so that each can be looked at in
+// place together with what follows it.
+const readSize = 96 << 10
 
 // maxSkip is how much garbage in one go is taken for an accident.
 const maxSkip = 1 << 20
