@@ -458,7 +458,21 @@ func (c *checker) outside(v *volume.Volume) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.s.readPast(c.ctx, min(settled, c.size)) // all about open/ is newer than the mark
+	waiting, err := root.ReadDir(volume.OpenDir)
+	if err != nil {
+		return err
+	}
+	wanted := map[media.SegmentID]bool{}
+	for _, e := range waiting {
+		if id, ok := segmentID(e.Name()); ok {
+			wanted[id] = true
+		}
+	}
+	if settled > c.size {
+		settled = 0
+	}
+	// All about open/ is newer than the mark.
+	p, err := c.s.readPast(c.ctx, settled, wanted, func(map[media.SegmentID]int64) error { return nil })
 	if err != nil {
 		return err
 	}

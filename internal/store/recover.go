@@ -41,13 +41,14 @@ func (s *Store) Recover(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// A past is what the ledger says about the files in open/ of a volume.
+// A past is what the ledger says about the files in open/ of a volume. It is
+// small even if the whole ledger had to be read for it.
 type past struct {
-	leaves  map[media.SegmentID]known              // those in the ledger
-	pulses  map[media.SegmentID]ledger.OpenSegment // the last of each that has no leaf
-	tombs   map[media.SegmentID]int64              // removed; their start
-	newest  []ledger.OpenSegment                   // of the last pulse
-	newLeaf uint64                                 // that pulse
+	leaves map[media.SegmentID]known              // those in the ledger
+	pulses map[media.SegmentID]ledger.OpenSegment // the last of each
+	tombs  map[media.SegmentID]int64              // removed; their start
+	newest []ledger.OpenSegment                   // of the last pulse
+	at     uint64                                 // that pulse
 }
 
 type known struct {
@@ -94,12 +95,17 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
-	p, err := s.readPast(ctx, from)
+	seen := map[media.SegmentID]bool{}
+	for _, e := range list {
+		if id, ok := segmentID(e.Name()); ok {
+			seen[id] = true
+		}
+	}
+	p, err := s.readPast(ctx, from, seen, func(gone map[media.SegmentID]int64) error { return s.resumeRemovals(root, gone) })
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
 
-	seen := map[media.SegmentID]bool{}
 	var errs []error
 	for _, e := range list {
 		if err := ctx.Err(); err != nil {
@@ -110,7 +116,6 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 			errs = append(errs, s.quarantine(v, path.Join(volume.OpenDir, e.Name()), "not a segment's name", true))
 			continue
 		}
-		seen[id] = true
 		if s.alive(id) {
 			continue
 		}
@@ -129,7 +134,6 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 		}
 	}
 	s.missing(p, seen)
-	errs = append(errs, s.resumeRemovals(root, p.tombs))
 	return items, errors.Join(errs...)
 }
 
@@ -165,10 +169,19 @@ func segmentID(name string) (id media.SegmentID, ok bool) {
 	return id, id.UnmarshalText([]byte(text)) == nil && !id.IsZero()
 }
 
-// readPast reads the ledger from a volume's mark on.
-func (s *Store) readPast(ctx context.Context, from uint64) (*past, error) {
+// readPast reads the ledger from a volume's mark on, for some segments. What
+// was removed is handed over in parts, for its files to be removed once more.
+func (s *Store) readPast(ctx context.Context, from uint64, wanted map[media.SegmentID]bool, removed func(map[media.SegmentID]int64) error) (*past, error) {
 	p := &past{leaves: map[media.SegmentID]known{}, pulses: map[media.SegmentID]ledger.OpenSegment{}, tombs: map[media.SegmentID]int64{}}
-	return p, s.cfg.Ledger.Follow(from, func(i uint64, l ledger.Leaf) error {
+	gone := map[media.SegmentID]int64{}
+	hand := func(most int) error {
+		if len(gone) <= most {
+			return nil
+		}
+		defer clear(gone)
+		return removed(gone)
+	}
+	err := s.cfg.Ledger.Follow(from, func(i uint64, l ledger.Leaf) error {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -181,29 +194,37 @@ func (s *Store) readPast(ctx context.Context, from uint64) (*past, error) {
 			if err != nil {
 				return fmt.Errorf("leaf %d: %w", i, err)
 			}
-			p.leaves[m.Segment] = known{i, m}
-			delete(p.pulses, m.Segment)
+			if wanted[m.Segment] {
+				p.leaves[m.Segment] = known{i, m}
+			}
 		case ledger.Tombstone:
 			m, err := ledger.ParseTombstone(l)
 			if err != nil {
 				return fmt.Errorf("leaf %d: %w", i, err)
 			}
-			p.tombs[m.Segment] = m.Start
-			delete(p.leaves, m.Segment)
+			if wanted[m.Segment] {
+				p.tombs[m.Segment] = m.Start
+			}
+			gone[m.Segment] = m.Start
+			return hand(maxRemove)
 		case ledger.Pulse:
 			m, err := ledger.ParsePulse(l)
 			if err != nil {
 				return fmt.Errorf("leaf %d: %w", i, err)
 			}
-			p.newest, p.newLeaf = append(p.newest[:0], m.Open...), i
+			p.newest, p.at = m.Open, i
 			for _, o := range m.Open {
-				if _, done := p.leaves[o.Segment]; !done {
+				if wanted[o.Segment] {
 					p.pulses[o.Segment] = o
 				}
 			}
 		}
 		return nil
 	})
+	if err == nil {
+		err = hand(0)
+	}
+	return p, err
 }
 
 // recoverFile looks at one file in open/. It returns what the beat is to
@@ -360,8 +381,7 @@ func (s *Store) damaged(kind string, m ledger.SegmentMeta, reason string) {
 //vigil:clause 5.2.8.2
 func (s *Store) missing(p *past, seen map[media.SegmentID]bool) {
 	for _, o := range p.newest {
-		_, open := p.pulses[o.Segment]
-		if _, removed := p.tombs[o.Segment]; !open || removed || seen[o.Segment] || s.alive(o.Segment) {
+		if seen[o.Segment] || s.alive(o.Segment) {
 			continue
 		}
 		found := false
@@ -375,7 +395,7 @@ func (s *Store) missing(p *past, seen map[media.SegmentID]bool) {
 				found = true
 			}
 		}
-		if found || s.inLedger(o.Segment, p.newLeaf) {
+		if found || s.inLedger(o.Segment, p.at) {
 			continue
 		}
 		s.tampered(o, segment.Info{Segment: o.Segment, Stream: o.Stream}, 0, "the file is gone")

@@ -25,7 +25,7 @@ import (
 // in memory, so that a crash takes all of it at once. It runs in a synctest
 // bubble.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	disk  *durable.Mem // nil on a real disk
 	fs    durable.FS   // sys/ and mnt/ are in it
 	pace  time.Duration
@@ -71,7 +71,7 @@ func newRig(t *testing.T, group bool) *rig {
 }
 
 // rigOn is a rig on any disk.
-func rigOn(t *testing.T, fs durable.FS) *rig {
+func rigOn(t testing.TB, fs durable.FS) *rig {
 	r := &rig{
 		t: t, fs: fs, pace: 250 * time.Millisecond, board: newBoard(),
 		sealed: map[media.SegmentID]ledger.Digest{}, safe: map[media.SegmentID]int{},

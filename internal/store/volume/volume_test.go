@@ -224,8 +224,6 @@ func TestWritten(t *testing.T) {
 
 // TestTrouble breaks the disk in every way and mends it: the volume says so,
 // nobody who hands bytes over ever waits, and it comes back by itself.
-//
-//vigil:clause 5.1.5.2
 func TestTrouble(t *testing.T) {
 	refuse := func(kind durable.Kind, err error, times int) func(*bench) {
 		return func(b *bench) { b.disk.Inject(durable.Rule{Kind: kind, Times: times, Err: err}) }
