@@ -1,326 +1,146 @@
-package playback
+package rtsp
 
 import (
-	"context"
+	"crypto/rand"
 	"crypto/sha256"
-	"errors"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
-	"io"
-	"slices"
-
-	"vigil/internal/fmp4"
-	"vigil/internal/media"
+	"strings"
 )
 
-// An Export is the MP4 file of a plan: what is needed to make the same bytes
-// again, any part of them, from the record. So no readable footage lies anywhere, and a download can be
-// resumed. It holds the tables of the file, not its footage. Its methods are for many callers.
+// A credential answers challenges of one kind (RFC 7616, RFC 7617).
+type credential struct {
+	user, password string
+	basic          bool
+	hash           func(string) string // hex; nil with basic
+	algorithm      string              // as the camera spelled it; "" when it did not
+	session        bool                // an algorithm with -sess
+	realm, nonce   string
+	opaque         string
+	hasOpaque      bool
+	qop            bool
+	count          int
+	accepted       bool // a request with it was not refused
+}
+
+// The ways in, the strongest first.
+var digests = []struct {
+	name string
+	hash func(string) string
+}{
+	{"SHA-512-256", func(s string) string { h := sha512.Sum512_256([]byte(s)); return hex.EncodeToString(h[:]) }},
+	{"SHA-256", func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }},
+	{"MD5", legacyMD5},
+}
+
+// choose takes the strongest challenge that the options allow (INTEROP row 10):
+// SHA-2 before MD5 before Basic. Basic shows the password, so it wants a
+// connection whose other end is known, or an administrator who said so; and it
+// is never used without TLS where a digest is on offer.
 //
-// The file is ftyp, one mdat, moov (docs/adr/0050-exported-file.md). The mdat has the units of all
-// planned fragments; what must not or cannot be shown are zeros there that no table mentions.
-type Export struct {
-	Size  int64 // of the file
-	Gaps  []Gap // what the file has no footage of
-	Jumps []fmp4.Jump
-
-	plan  *Plan
-	head  []byte
-	moov  []byte
-	skips []skip
-}
-
-// A skip is a run of fragments of one span that the file does not have.
-type skip struct{ span, first, last int }
-
-// Payload returns how many bytes of units a file of this plan will have.
-func (p *Plan) Payload() int64 { return p.payload }
-
-// chunk is how much goes to the disk at once, and chunks how many wait: so
-// reading, opening and writing overlap.
-const (
-	chunk  = 1 << 20
-	chunks = 4
-)
-
-// Export writes the file of a plan to w, in one pass and in bounded memory:
-// some 5 MB, and the tables. progress is told how many of the Payload bytes are done, from this goroutine.
-// What is damaged is reported, left out, and in Gaps. w can be a hash, or the file itself.
-func (p *Plan) Export(ctx context.Context, w io.Writer, progress func(done int64)) (*Export, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	out := newPipe(w, cancel)
-	x := &Export{plan: p, head: fmp4.MovieHead(p.payload), Gaps: slices.Clone(p.Gaps)}
-	out.write(x.head)
-	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(), end: p.Start}
-	defer m.cursor.close()
-	err := m.run(ctx, out, progress)
-	if err == nil {
-		x.moov, x.Jumps, err = m.movie.Tables()
-		out.write(x.moov)
+//vigil:clause 5.3.1.1
+func choose(all []challenge, o *Options) (*credential, *Error) {
+	if o.User == "" {
+		return nil, fail(AuthNeeded, nil)
 	}
-	if werr := out.finish(); werr != nil { // the reason for ctx's end, if it has
-		err = werr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("export %v: %w", p.Stream, err)
-	}
-	x.Size = int64(len(x.head)) + p.payload + int64(len(x.moov))
-	slices.SortFunc(x.Gaps, func(a, b Gap) int { return int(a.From - b.From) })
-	return x, nil
-}
-
-// exporting is an export being made.
-type exporting struct {
-	*Export
-	movie  *fmp4.Movie
-	cursor *cursor
-	frag   fmp4.Fragment
-	at     int64 // in the file
-	done   int64
-	end    media.Ticks
-	gap    *Gap
-}
-
-func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) error {
-	m.at = int64(len(m.head))
-	for s := range m.plan.spans {
-		x := &m.plan.spans[s]
-		if err := m.cursor.span(ctx, s); err != nil {
-			if err := m.miss(ctx, s, x.first, x.last, err); err != nil {
-				return err
+	legacyOff, digestOffered := false, false
+	for rank, d := range digests {
+		for _, c := range all {
+			algorithm := c.params["algorithm"]
+			name, sess := strings.CutSuffix(strings.ToUpper(algorithm), "-SESS")
+			if name == "" {
+				name = "MD5"
 			}
-			out.zeros(x.payload)
-			m.step(x.payload, progress)
+			if c.scheme != "digest" || name != d.name {
+				continue
+			}
+			digestOffered = true
+			if rank == len(digests)-1 && !o.LegacyMD5 {
+				legacyOff = true
+				continue
+			}
+			qop := c.params["qop"]
+			if qop != "" && !lists(qop, "auth") {
+				continue // auth-int alone: no camera is known to want it
+			}
+			opaque, has := c.params["opaque"]
+			return &credential{user: o.User, password: o.Password.text, hash: d.hash, algorithm: algorithm, session: sess,
+				realm: c.params["realm"], nonce: c.params["nonce"], opaque: opaque, hasOpaque: has, qop: qop != ""}, nil
+		}
+	}
+	var schemes []string
+	for _, c := range all {
+		schemes = append(schemes, strings.TrimSpace(c.scheme+" "+c.params["algorithm"]))
+		if c.scheme != "basic" {
 			continue
 		}
-		for i := x.first; i < x.last; i++ {
-			e := &m.cursor.src.Index()[i]
-			n := int64(units(e))
-			if m.gap != nil && !e.RandomAccess { // cannot be decoded without what is missing
-				m.skip(s, i, i+1)
-				out.zeros(n)
-			} else if b, err := m.cursor.fragment(ctx, i); err != nil {
-				if err := m.miss(ctx, s, i, i+1, err); err != nil {
-					return err
-				}
-				out.zeros(n)
-			} else if err := parse(&m.frag, b, x, i, e); err != nil {
-				if err := m.miss(ctx, s, i, i+1, err); err != nil {
-					return err
-				}
-				out.zeros(n)
-			} else {
-				m.close(e.DTS)
-				if err := m.movie.Add(m.cursor.src.Tracks(), &m.frag, m.at); err != nil {
-					return err
-				}
-				blank(b, &m.frag, m.plan.To)
-				out.write(b[m.frag.Payload:])
-				m.end = e.DTS + e.Duration
-			}
-			m.step(n, progress)
+		switch safe := o.Link == LinkCA || o.Link == LinkPin; {
+		case safe, o.Basic && o.Link == LinkInsecure, o.Basic && !digestOffered:
+			return &credential{user: o.User, password: o.Password.text, basic: true}, nil
+		case !legacyOff:
+			return nil, fail(AuthUnsafe, nil)
 		}
 	}
-	m.close(m.plan.End)
-	return nil
+	if legacyOff {
+		return nil, fail(AuthLegacy, nil)
+	}
+	return nil, fail(AuthUnknown, nil, "schemes", strings.Join(schemes, ", "))
 }
 
-func (m *exporting) step(n int64, progress func(int64)) {
-	m.at += n
-	m.done += n
-	if progress != nil {
-		progress(m.done)
+// header returns the Authorization for a request.
+func (c *credential) header(method, url string) string {
+	if c.basic {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user+":"+c.password))
 	}
-}
-
-// miss reports what cannot be read and goes on without it.
-func (m *exporting) miss(ctx context.Context, s, first, last int, err error) error {
-	x := &m.plan.spans[s]
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	a1 := c.user + ":" + unescape(c.realm) + ":" + c.password
+	cnonce := ""
+	if c.qop || c.session {
+		var b [12]byte
+		rand.Read(b[:])
+		cnonce = hex.EncodeToString(b[:])
 	}
-	m.plan.player.report(m.plan.Stream, x.id, err)
-	m.skip(s, first, last)
-	if m.gap == nil {
-		m.gap = &Gap{From: max(m.end, m.plan.From), Cause: causeOf(err)}
+	h1 := c.hash(a1)
+	if c.session {
+		h1 = c.hash(h1 + ":" + c.nonce + ":" + cnonce)
 	}
-	return nil
-}
-
-func (m *exporting) skip(s, first, last int) {
-	if n := len(m.skips); n > 0 && m.skips[n-1].span == s && m.skips[n-1].last == first {
-		m.skips[n-1].last = last
-		return
-	}
-	m.skips = append(m.skips, skip{s, first, last})
-}
-
-// close ends the gap that damage made.
-func (m *exporting) close(to media.Ticks) {
-	if m.gap != nil && to > m.gap.From {
-		m.gap.To = to
-		m.Gaps = append(m.Gaps, *m.gap)
-	}
-	m.gap = nil
-}
-
-// blank clears the units that begin at or after the end asked for: who may
-// have the range may not have more.
-func blank(b []byte, f *fmp4.Fragment, to media.Ticks) {
-	for _, p := range f.Parts {
-		for _, s := range p.Samples {
-			if s.DTS >= to {
-				clear(b[s.Offset : s.Offset+s.Size])
-			}
+	h2 := c.hash(method + ":" + url)
+	var b strings.Builder
+	fmt.Fprintf(&b, `Digest username="%s", realm="%s", nonce="%s", uri="%s"`, escape(c.user), c.realm, c.nonce, url)
+	if c.qop {
+		c.count++
+		nc := fmt.Sprintf("%08x", c.count)
+		fmt.Fprintf(&b, `, response="%s", qop=auth, nc=%s, cnonce="%s"`, c.hash(h1+":"+c.nonce+":"+nc+":"+cnonce+":auth:"+h2), nc, cnonce)
+	} else {
+		fmt.Fprintf(&b, `, response="%s"`, c.hash(h1+":"+c.nonce+":"+h2))
+		if c.session {
+			fmt.Fprintf(&b, `, cnonce="%s"`, cnonce)
 		}
 	}
-}
-
-// WriteTo makes the whole file and its SHA-256 at once; it is Export with a
-// hash beside the writer.
-func (p *Plan) WriteTo(ctx context.Context, w io.Writer, progress func(done int64)) (x *Export, sum [32]byte, err error) {
-	h := sha256.New()
-	if x, err = p.Export(ctx, io.MultiWriter(w, h), progress); err == nil {
-		h.Sum(sum[:0])
+	if c.algorithm != "" {
+		fmt.Fprintf(&b, `, algorithm=%s`, token(c.algorithm))
 	}
-	return x, sum, err
-}
-
-// Open returns the file for reading from any place: http.ServeContent takes
-// it. It belongs to one goroutine. Reading ends with ErrChanged where the record no longer gives
-// the bytes that the export was made of: a file is never silently another.
-func (x *Export) Open(ctx context.Context) *Download {
-	return &Download{ctx: ctx, x: x, cursor: x.plan.cursor()}
-}
-
-// A Download is an export being read.
-type Download struct {
-	ctx    context.Context
-	x      *Export
-	cursor *cursor
-	frag   fmp4.Fragment
-	off    int64
-	part   []byte // of the file
-	partAt int64
-}
-
-// Read reads on.
-func (d *Download) Read(b []byte) (int, error) {
-	if d.off >= d.x.Size {
-		return 0, io.EOF
+	if c.hasOpaque {
+		fmt.Fprintf(&b, `, opaque="%s"`, c.opaque)
 	}
-	if d.off < d.partAt || d.off >= d.partAt+int64(len(d.part)) {
-		if err := d.load(); err != nil {
-			return 0, err
+	return b.String()
+}
+
+var (
+	quoter   = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	unquoter = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
+)
+
+func escape(s string) string   { return quoter.Replace(s) }
+func unescape(s string) string { return unquoter.Replace(s) }
+
+// token keeps an algorithm's letters: the rest of it is the camera's text.
+func token(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r > ' ' && r <= '~' && r != '"' && r != ',' {
+			return r
 		}
-	}
-	n := copy(b, d.part[d.off-d.partAt:])
-	d.off += int64(n)
-	return n, nil
-}
-
-// Seek says where to read on.
-func (d *Download) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += d.off
-	case io.SeekEnd:
-		offset += d.x.Size
-	}
-	if offset < 0 {
-		return d.off, errors.New("seek before the start of an export")
-	}
-	d.off = offset
-	return offset, nil
-}
-
-// Close lets the segment go that was read last.
-func (d *Download) Close() error {
-	d.cursor.close()
-	return nil
-}
-
-// load makes the part of the file that has the next byte.
-func (d *Download) load() error {
-	x := d.x
-	at := d.off - int64(len(x.head))
-	switch {
-	case at < 0:
-		d.part, d.partAt = x.head, 0
-		return nil
-	case at >= x.plan.payload:
-		d.part, d.partAt = x.moov, int64(len(x.head))+x.plan.payload
-		return nil
-	}
-	s, _ := slices.BinarySearchFunc(x.plan.spans, at, func(s span, at int64) int {
-		if s.at+s.payload <= at {
-			return -1
-		}
-		return 1 // the first that ends behind it
-	})
-	sp := &x.plan.spans[s]
-	if k := x.skipped(s, sp.first); k != nil && *k == (skip{s, sp.first, sp.last}) { // its index may be unreadable too
-		d.zeros(at, sp.at+sp.payload)
-		return nil
-	}
-	if err := d.cursor.span(d.ctx, s); err != nil {
-		return d.changed(err)
-	}
-	i, from := sp.first, sp.at
-	e := &d.cursor.src.Index()[i]
-	for from+int64(units(e)) <= at && i < sp.last-1 {
-		from += int64(units(e))
-		i++
-		e = &d.cursor.src.Index()[i]
-	}
-	end := from + int64(units(e))
-	if at < from || at >= end {
-		return d.changed(errors.New("the index has other sizes"))
-	}
-	if x.skipped(s, i) != nil {
-		d.zeros(at, end)
-		return nil
-	}
-	b, err := d.cursor.fragment(d.ctx, i)
-	if err == nil {
-		err = parse(&d.frag, b, sp, i, e)
-	}
-	if err != nil {
-		return d.changed(err)
-	}
-	blank(b, &d.frag, x.plan.To)
-	d.part, d.partAt = b[d.frag.Payload:], int64(len(x.head))+from
-	return nil
-}
-
-func (d *Download) changed(err error) error {
-	d.part = nil
-	if d.ctx.Err() != nil {
-		return d.ctx.Err()
-	}
-	return fmt.Errorf("download of %v at %d: %w: %w", d.x.plan.Stream, d.off, ErrChanged, err)
-}
-
-var zeros [64 << 10]byte
-
-// zeros makes the next part zeros, up to a place in the payload.
-func (d *Download) zeros(at, end int64) {
-	d.part, d.partAt = zeros[:min(int64(len(zeros)), end-at)], int64(len(d.x.head))+at
-}
-
-// skipped returns the skip that has a fragment, or nil.
-func (x *Export) skipped(s, i int) *skip {
-	n, _ := slices.BinarySearchFunc(x.skips, skip{span: s, last: i}, func(k, want skip) int {
-		if k.span != want.span {
-			return k.span - want.span
-		}
-		if k.last <= want.last {
-			return -1
-		}
-		return 1
-	})
-	if n < len(x.skips) && x.skips[n].span == s && x.skips[n].first <= i {
-		return &x.skips[n]
-	}
-	return nil
+		return -1
+	}, s)
 }

@@ -81,4 +81,3 @@ func (s *session) punch() {
 		}
 	}
 }
-

@@ -192,4 +192,3 @@ func (s *session) play(ctx context.Context) error {
 		return nil
 	}
 }
-

@@ -218,4 +218,3 @@ func (s *session) listen() (*socketPair, error) {
 	addr := func(a *net.TCPAddr) netip.Addr { return a.AddrPort().Addr() }
 	return listenPair(addr(local), addr(remote))
 }
-
