@@ -12,6 +12,7 @@ import (
 
 	"vigil/internal/conf"
 	"vigil/internal/media"
+	"vigil/internal/playback"
 	"vigil/internal/recorder"
 	"vigil/internal/retention"
 	"vigil/internal/worker"
@@ -37,6 +38,7 @@ type App struct {
 	recorder  *recorder.Recorder
 	retention *retention.Keeper
 	footage   *footage
+	jobs      *playback.Jobs
 	raised    map[string]raisedState // owned by conduct
 	doors     doors
 	ended     chan struct{} // closed when Run has returned
@@ -86,7 +88,7 @@ func (a *App) Run(ctx context.Context) error {
 		return errors.Join(err, a.close())
 	}
 	defer close(a.ended)
-	parts := []part{{"web", a.runDoors}, {"alerts of the page", a.tellAlerts}}
+	parts := []part{{"web", a.runDoors}, {"alerts of the page", a.tellAlerts}, {"exports", a.jobs.Run}}
 	if a.mode == Serve {
 		parts = append(parts,
 			part{"worker", a.pool.Run},
@@ -161,6 +163,5 @@ func (a *App) Close() error {
 	if a.doors.listener != nil {
 		a.doors.listener.Close()
 	}
-	a.doors.exports.Close()
 	return a.close()
 }

@@ -19,7 +19,6 @@ import (
 	"vigil/internal/clock"
 	"vigil/internal/document"
 	"vigil/internal/durable"
-	"vigil/internal/export"
 	"vigil/internal/media"
 	"vigil/internal/playback"
 	"vigil/internal/release"
@@ -34,7 +33,6 @@ type doors struct {
 	hub      *web.Hub
 	cert     *web.Certificate
 	listener net.Listener // nil in a command
-	exports  *export.Exports
 }
 
 func (a *App) openDoors() (err error) {
@@ -54,9 +52,9 @@ func (a *App) openDoors() (err error) {
 	}
 	d.hub = web.NewHub()
 	a.footage = &footage{places: a.places, player: playback.New(library{a.places}, a.store.Unwrap, a.unreadable)}
-	d.exports = export.New(a.footage.player, a.cameraName, func(id string) { d.hub.Tell(web.News{Kind: web.ExportNews, ID: id}) }, a.log)
+	a.jobs = playback.NewJobs(a.footage.player, func(j playback.Job) { d.hub.Tell(web.News{Kind: web.ExportNews, ID: j.ID.String()}) })
 	d.Server, err = web.New(web.Options{
-		Auth: a.people, Settings: a.settings, Audit: a.places.log, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Exports: d.exports,
+		Auth: a.people, Settings: a.settings, Audit: a.places.log, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Exports: exports{a.jobs, a},
 		Alerts: alerts{a.alerts}, Machine: machine{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err
@@ -78,7 +76,6 @@ func (a *App) runDoors(ctx context.Context) error {
 		errs = append(errs, <-ends)
 		cancel() // one door closed: close the other
 	}
-	a.doors.exports.Close()
 	return errors.Join(errs...)
 }
 
