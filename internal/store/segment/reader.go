@@ -269,6 +269,8 @@ func (s *Reader) Fragment(dst []byte, i int) ([]byte, error) {
 
 // Verify reads a whole file and compares it with the digest of its ledger
 // leaf, Summary.Sealed. It needs no key. The error wraps ErrDamaged when the file is another.
+//
+//vigil:clause 5.2.8.2
 func Verify(r io.Reader, want [32]byte) error {
 	h := sha256.New()
 	buf := make([]byte, 256<<10)

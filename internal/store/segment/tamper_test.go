@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -302,3 +303,48 @@ func TestVerifyLengths(t *testing.T) {
 type bytesAtATime struct{ r io.Reader }
 
 func (r bytesAtATime) Read(b []byte) (int, error) { return r.r.Read(b[:min(len(b), 1001)]) }
+
+// TestIndexThatLies has an index that authenticates and is wrong all the same:
+// the bounds hold also where a key was not kept.
+func TestIndexThatLies(t *testing.T) {
+	m := build(testInfo, 4, 1, nil)
+	r := must(m.open())
+	tests := []struct {
+		name string
+		lie  func(*index)
+		at   int
+	}{
+		{"a record elsewhere", func(x *index) { x.entries[1].Offset++ }, InIndex},
+		{"a record before the file", func(x *index) { x.entries[0].Offset = 0 }, InIndex},
+		{"a longer record", func(x *index) { x.entries[3].Length++ }, InIndex},
+		{"a record of nothing", func(x *index) { x.entries[2].Length = 0 }, InIndex},
+		{"lengths that change places", func(x *index) {
+			d := x.entries[1].Length - 1
+			x.entries[0].Length += d
+			x.entries[1].Offset += int64(d)
+			x.entries[1].Length -= d
+		}, InIndex},
+		{"a fragment less", func(x *index) { x.entries = x.entries[:3] }, InIndex},
+		{"a track less", func(x *index) { x.tallies = x.tallies[:1] }, InIndex},
+		{"another time", func(x *index) { x.entries[2].DTS++ }, 3},
+		{"another leaf", func(x *index) { x.entries[0].Tracks[0].Leaf[5] ^= 1 }, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x := index{end: media.CutLength, entries: slices.Clone(r.entries)}
+			for _, d := range m.summary.Tracks {
+				x.tallies = append(x.tallies, tally{d.Leaves, d.Samples, d.Bytes, d.Root})
+			}
+			tt.lie(&x)
+			w := &Writer{key: testKey, number: 5, sealed: sha256.New(), header: header{Info: testInfo}}
+			file := w.seal(slices.Clone(m.file[:m.ends[4]]), kindIndex, x.append(nil))
+			end := trailer{index: int64(m.ends[4]), length: int64(len(file) - m.ends[4]), records: 4}
+			file = append(end.appendHead(file), make([]byte, 32)...)
+			_, err := readAll(file)
+			var d *Damage
+			if !errors.As(err, &d) || d.Record != tt.at {
+				t.Errorf("got %v, want damage at %d", err, tt.at)
+			}
+		})
+	}
+}
