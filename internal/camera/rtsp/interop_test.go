@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -244,6 +245,7 @@ func launch(t *testing.T, port string, name string, args ...string) {
 		t.Skipf("%s is not installed: %v", name, err)
 	}
 	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +253,10 @@ func launch(t *testing.T, port string, name string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // killed
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) //nolint:errcheck // with its children
+		cmd.Wait()                                      //nolint:errcheck // killed
+	})
 	lines := make(chan string, 100)
 	go func() {
 		defer close(lines)
