@@ -22,7 +22,7 @@ type exports struct {
 }
 
 func (e exports) Start(ctx context.Context, by actor.Actor, o web.Order) (web.Export, error) {
-	j, err := e.Jobs.Start(ctx, by, o.Camera, o.Stream, media.TicksOf(o.From), media.TicksOf(o.To))
+	j, err := e.Jobs.Start(ctx, by, o.Camera, o.Stream, media.TicksOf(o.From), media.TicksOf(o.To), o.Audio)
 	switch {
 	case errors.Is(err, playback.ErrNoFootage):
 		err = web.ErrNoFootage
@@ -77,7 +77,7 @@ func (e exports) Remove(_ actor.Actor, id string) error {
 
 func (e exports) export(j playback.Job) web.Export {
 	x := web.Export{
-		ID: j.ID.String(), Order: web.Order{Camera: j.Camera, Stream: j.Stream, From: j.From.Time(), To: j.To.Time(), Audio: true},
+		ID: j.ID.String(), Order: web.Order{Camera: j.Camera, Stream: j.Stream, From: j.From.Time(), To: j.To.Time(), Audio: j.Sound},
 		State: web.ExportState(j.State), Progress: j.Progress, Size: j.Size, By: j.By.Name, Created: j.Created, Expires: j.Expires,
 	}
 	if j.State == playback.Done {

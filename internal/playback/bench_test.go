@@ -47,7 +47,7 @@ func BenchmarkExport(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				plan := must(l.player().Collect(context.Background(), l.stream, dawn, end))
+				plan := must(l.player().Collect(context.Background(), l.stream, dawn, end, true))
 				b.SetBytes(plan.Payload())
 				if err := to(plan); err != nil {
 					b.Fatal(err)

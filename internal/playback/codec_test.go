@@ -29,7 +29,7 @@ func exportOver(t *testing.T, name string) {
 	r.play(now, dawn+old.length, nil)
 	r.end(media.Shutdown)
 	end := dawn + old.length + now.length
-	plan := must(l.player().Collect(context.Background(), l.stream, dawn, end))
+	plan := must(l.player().Collect(context.Background(), l.stream, dawn, end, true))
 	if plan.Next != dawn+old.length || len(plan.Gaps) != 0 {
 		t.Fatalf("the first goes on at %d, gaps %+v", plan.Next-dawn, plan.Gaps)
 	}

@@ -95,7 +95,10 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 		}
 		for i := x.first; i < x.last; i++ {
 			e := &m.cursor.src.Index()[i]
-			n := int64(units(e))
+			n := int64(m.plan.units(e))
+			if n == 0 { // sound, and none is wanted
+				continue
+			}
 			if m.gap != nil && !e.RandomAccess { // cannot be decoded without what is missing
 				m.skip(s, i, i+1)
 				out.zeros(n)
@@ -104,7 +107,7 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 					return err
 				}
 				out.zeros(n)
-			} else if err := parse(&m.frag, b, x, i, e); err != nil {
+			} else if units, err := m.plan.parse(&m.frag, b, x, i, e); err != nil {
 				if err := m.miss(ctx, s, i, i+1, err); err != nil {
 					return err
 				}
@@ -115,7 +118,7 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 					return err
 				}
 				blank(b, &m.frag, m.plan.To)
-				out.write(b[m.frag.Payload:])
+				out.write(units)
 				m.end = e.DTS + e.Duration
 			}
 			m.step(n, progress)
@@ -268,12 +271,12 @@ func (d *Download) load() error {
 	}
 	i, from := sp.first, sp.at
 	e := &d.cursor.src.Index()[i]
-	for from+int64(units(e)) <= at && i < sp.last-1 {
-		from += int64(units(e))
+	for from+int64(x.plan.units(e)) <= at && i < sp.last-1 {
+		from += int64(x.plan.units(e))
 		i++
 		e = &d.cursor.src.Index()[i]
 	}
-	end := from + int64(units(e))
+	end := from + int64(x.plan.units(e))
 	if at < from || at >= end {
 		return d.changed(errors.New("the index has other sizes"))
 	}
@@ -282,14 +285,15 @@ func (d *Download) load() error {
 		return nil
 	}
 	b, err := d.cursor.fragment(d.ctx, i)
-	if err == nil {
-		err = parse(&d.frag, b, sp, i, e)
+	if err != nil {
+		return d.changed(err)
 	}
+	units, err := x.plan.parse(&d.frag, b, sp, i, e)
 	if err != nil {
 		return d.changed(err)
 	}
 	blank(b, &d.frag, x.plan.To)
-	d.part, d.partAt = b[d.frag.Payload:], int64(len(x.head))+from
+	d.part, d.partAt = units, int64(len(x.head))+from
 	return nil
 }
 

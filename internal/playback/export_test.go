@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/store/segment"
 )
@@ -46,7 +47,7 @@ func packets(t *testing.T, name string, stream int) (list []packet) {
 // export plans and writes a range into a file.
 func (l *library) export(from, to media.Ticks) (name string, x *Export) {
 	l.t.Helper()
-	plan, err := l.player().Collect(context.Background(), l.stream, from, to)
+	plan, err := l.player().Collect(context.Background(), l.stream, from, to, true)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -196,6 +197,38 @@ func TestExportOfAPart(t *testing.T) {
 	}
 }
 
+// TestExportWithoutSound: the pictures, and not a byte of sound.
+func TestExportWithoutSound(t *testing.T) {
+	needFFmpeg(t)
+	f := load(t, films[3].make(t))
+	l := newLibrary(t)
+	r := l.record(f.tracks)
+	r.begin(nil)
+	r.play(f, dawn, func(n int) bool { return n%3 == 0 })
+	r.end(media.Shutdown)
+	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+f.length, false))
+	name := filepath.Join(t.TempDir(), "silent.mp4")
+	x, _, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := must(os.ReadFile(name))
+	for i, u := range f.units {
+		if got, want := bytes.Contains(file, u.Data), u.Track == 1; got != want && len(u.Data) > 16 {
+			t.Errorf("unit %d of track %d: %v", i, u.Track, got)
+		}
+	}
+	if p := ffprobe(t, name); len(p.Streams) != 1 {
+		t.Errorf("%d streams", len(p.Streams))
+	}
+	ffmpeg(t, "-i", name, "-f", "null", "-")
+	d := x.Open(context.Background())
+	if b := must(io.ReadAll(d)); !bytes.Equal(b, file) {
+		t.Error("the download is another")
+	}
+	d.Close()
+}
+
 // TestExportHasNoMore: nothing recorded at or after the end asked for is in
 // the file, readable or not.
 func TestExportHasNoMore(t *testing.T) {
@@ -250,7 +283,7 @@ func TestDownload(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, _ := pictures(t)
-			plan := must(l.player().Collect(context.Background(), l.stream, dawn+second/2, dawn+11*second+5000))
+			plan := must(l.player().Collect(context.Background(), l.stream, dawn+second/2, dawn+11*second+5000, true))
 			hurt(l)
 			var whole bytes.Buffer
 			x, sum, err := plan.WriteTo(context.Background(), &whole, nil)
@@ -304,7 +337,7 @@ func TestDownloadOfAnother(t *testing.T) {
 		},
 	} {
 		l, _ := pictures(t)
-		x := must(must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second)).Export(context.Background(), io.Discard, nil))
+		x := must(must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second, true)).Export(context.Background(), io.Discard, nil))
 		hurt(l)
 		d := x.Open(context.Background())
 		b, err := io.ReadAll(d)
@@ -335,7 +368,7 @@ func TestExportWithDamage(t *testing.T) {
 	if !slices.Equal(l.reported, []string{"segment 1 record 2"}) {
 		t.Errorf("reported %q", l.reported)
 	}
-	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second))
+	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second, true))
 	for i := range l.rows {
 		l.gone[l.rows[i].Segment] = errors.New("disk away")
 	}
@@ -360,7 +393,7 @@ var errFull = errors.New("disk full")
 // running or open.
 func TestExportEnds(t *testing.T) {
 	l, _ := pictures(t)
-	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second))
+	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second, true))
 	for _, n := range []int{0, 10, 30000} {
 		if _, err := plan.Export(context.Background(), &failing{n}, nil); !errors.Is(err, errFull) {
 			t.Errorf("full after %d: %v", n, err)

@@ -36,6 +36,7 @@ type Job struct {
 	Camera   media.CameraID
 	Stream   media.StreamID
 	From, To media.Ticks // as asked for; of a further file, from where that begins
+	Sound    bool        // with what was recorded of it
 	Part     int         // 1; 2 and on are made by themselves when a range does not fit in one file
 	By       actor.Actor
 	State    State
@@ -89,11 +90,11 @@ func NewJobs(player *Player, watch func(Job)) *Jobs {
 }
 
 // Start asks for an export. ErrNoFootage and ErrTooMany come at once.
-func (j *Jobs) Start(ctx context.Context, by actor.Actor, camera media.CameraID, stream media.StreamID, from, to media.Ticks) (Job, error) {
+func (j *Jobs) Start(ctx context.Context, by actor.Actor, camera media.CameraID, stream media.StreamID, from, to media.Ticks, sound bool) (Job, error) {
 	if err := j.player.has(ctx, stream, from, to); err != nil {
 		return Job{}, err
 	}
-	return j.add(Job{Camera: camera, Stream: stream, From: from, To: to, Part: 1, By: by}, false)
+	return j.add(Job{Camera: camera, Stream: stream, From: from, To: to, Sound: sound, Part: 1, By: by}, false)
 }
 
 // has tells whether there is any footage, without opening more than one
@@ -257,7 +258,7 @@ func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelF
 // make makes one export.
 func (j *Jobs) make(ctx context.Context, x *job) {
 	j.set(x, func() {})
-	plan, err := j.player.Collect(ctx, x.Stream, x.From, x.To)
+	plan, err := j.player.Collect(ctx, x.Stream, x.From, x.To, x.Sound)
 	var export *Export
 	h := sha256.New()
 	if err == nil {
@@ -286,7 +287,7 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 		}
 	})
 	if err == nil && plan.Next > x.From {
-		j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Part: x.Part + 1, By: x.By}, true)
+		j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
 	}
 }
 

@@ -58,7 +58,7 @@ var amy = actor.Actor{Kind: actor.Person, Name: "amy"}
 func TestJobs(t *testing.T) {
 	l, _ := pictures(t)
 	d := newDesk(t, l.player())
-	j, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0.5), at(30))
+	j, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0.5), at(30), true)
 	if err != nil || j.State != Waiting || j.By != amy || j.Part != 1 {
 		t.Fatalf("%+v, %v", j, err)
 	}
@@ -91,7 +91,7 @@ func TestJobs(t *testing.T) {
 	if err := d.Remove(j.ID); !errors.Is(err, ErrNoJob) {
 		t.Errorf("remove after: %v", err)
 	}
-	if _, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(50), at(60)); !errors.Is(err, ErrNoFootage) {
+	if _, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(50), at(60), true); !errors.Is(err, ErrNoFootage) {
 		t.Errorf("of nothing: %v", err)
 	}
 	d.stop()
@@ -111,7 +111,7 @@ func TestJobInParts(t *testing.T) {
 	}
 	d := newDesk(t, l.player())
 	d.run(t)
-	j := must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(4)))
+	j := must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(4), true))
 	var parts []Job
 	for len(parts) < 3 {
 		if x := <-d.said; x.State == Done {
@@ -135,7 +135,7 @@ func TestJobCancelled(t *testing.T) {
 	l, _ := pictures(t)
 	d := newDesk(t, l.player())
 	start := func() Job {
-		return must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30)))
+		return must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30), true))
 	}
 	waiting := start()
 	if err := d.Remove(waiting.ID); err != nil {
@@ -173,7 +173,7 @@ func TestJobsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	d.now = func() time.Time { return now }
 	start := func() error {
-		_, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30))
+		_, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30), true)
 		return err
 	}
 	for range maxJobs {
@@ -208,7 +208,7 @@ func TestJobsAreBounded(t *testing.T) {
 // TestWriteFile: whole and durable, or not there.
 func TestWriteFile(t *testing.T) {
 	l, _ := pictures(t)
-	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(30)))
+	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(30), true))
 	dir := t.TempDir()
 	name := filepath.Join(dir, "a.mp4")
 	x, sum, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil)

@@ -22,6 +22,7 @@ type Plan struct {
 	Next   media.Ticks   // not 0: there is more before To, from here on
 	Tracks []media.Track // of the first fragment
 	Init   []byte        // its initialisation segment
+	Silent bool          // of a file: without sound
 	Gaps   []Gap         // between From and the end, or Next
 
 	player  *Player
@@ -56,9 +57,10 @@ func (p *Player) Watch(ctx context.Context, stream media.StreamID, from, to, lon
 }
 
 // Collect plans one file of a range: as much as one movie may have, with
-// tracks that keep their settings.
-func (p *Player) Collect(ctx context.Context, stream media.StreamID, from, to media.Ticks) (*Plan, error) {
-	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, player: p}})
+// tracks that keep their settings. Without sound there is none in the file, not
+// even unreferenced.
+func (p *Player) Collect(ctx context.Context, stream media.StreamID, from, to media.Ticks, sound bool) (*Plan, error) {
+	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, Silent: !sound, player: p}})
 }
 
 var errEnough = errors.New("enough")
@@ -184,8 +186,8 @@ func (b *builder) add(r *segment.Reader, s span) bool {
 		}
 		b.hole(r, s.last)
 		b.end = max(b.end, e.DTS+e.Duration)
+		s.payload += int64(b.units(e))
 		for t := range e.Tracks {
-			s.payload += int64(e.Tracks[t].Bytes)
 			b.samples += e.Tracks[t].Units
 		}
 	}
@@ -230,6 +232,9 @@ func (b *builder) begin(entries []segment.Entry) int {
 func (b *builder) fits(tracks []media.Track) bool {
 	if b.watch && len(b.spans) > 0 && len(tracks) != len(b.Tracks) {
 		return false
+	}
+	if b.Silent {
+		tracks = tracks[:1]
 	}
 	for i := range tracks {
 		t := &tracks[i]

@@ -125,21 +125,40 @@ func (p *Plan) lost(ctx context.Context, gap *Gap, x *span, end media.Ticks, err
 	return gap
 }
 
-// parse finds the samples of a planned fragment, which must be as many bytes
-// as the index says: places in a file depend on that.
-func parse(f *fmp4.Fragment, b []byte, x *span, i int, e *segment.Entry) error {
+// parse finds the samples of a planned fragment that go into a file, and the
+// bytes they are. These must be as many as the index says: places in the file depend on that.
+func (p *Plan) parse(f *fmp4.Fragment, b []byte, x *span, i int, e *segment.Entry) ([]byte, error) {
 	err := f.Parse(b)
-	if err == nil && len(b)-f.Payload != units(e) {
-		err = fmt.Errorf("%d bytes of units, the index says %d", len(b)-f.Payload, units(e))
-	}
 	if err != nil {
-		return &segment.Damage{Segment: x.id, Record: i + 1, Err: err}
+		return nil, &segment.Damage{Segment: x.id, Record: i + 1, Err: err}
 	}
-	return nil
+	want, end := p.units(e), len(b)
+	if p.Silent { // the pictures come first
+		f.Parts = f.Parts[:1]
+		end = f.Payload + want
+	}
+	if p.Silent && f.Parts[0].Track != 1 || end-f.Payload != want || end > len(b) || !within(f, end) {
+		return nil, &segment.Damage{Segment: x.id, Record: i + 1, Err: fmt.Errorf("%d bytes of units, the index says %d", len(b)-f.Payload, want)}
+	}
+	return b[f.Payload:end], nil
 }
 
-// units counts the bytes of a fragment's units.
-func units(e *segment.Entry) (n int) {
+// within tells whether all samples lie before a place.
+func within(f *fmp4.Fragment, end int) bool {
+	for i := range f.Parts {
+		last := f.Parts[i].Samples[len(f.Parts[i].Samples)-1]
+		if last.Offset+last.Size > end {
+			return false
+		}
+	}
+	return true
+}
+
+// units counts the bytes of a fragment's units that go into a file.
+func (p *Plan) units(e *segment.Entry) (n int) {
+	if p.Silent {
+		return e.Tracks[0].Bytes
+	}
 	for i := range e.Tracks {
 		n += e.Tracks[i].Bytes
 	}

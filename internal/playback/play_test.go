@@ -228,7 +228,7 @@ func TestClockSetBack(t *testing.T) {
 	if want := []string{"0.00", "1.00", "2.00", "3.00", "4.00", "5.00", "6.00", "7.00"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("watched %v, %v", got, err)
 	}
-	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(20)))
+	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(20), true))
 	var b bytes.Buffer
 	x := must(plan.Export(context.Background(), &b, nil))
 	if want := []fmp4.Jump{{At: 6 * second, From: at(6), To: at(3)}}; !reflect.DeepEqual(x.Jumps, want) || plan.samples != 55 {
