@@ -39,7 +39,7 @@ type App struct {
 	retention *retention.Keeper
 	footage   *footage
 	jobs      *playback.Jobs
-	raised    map[string]raisedState // owned by conduct
+	raised    map[string]string // what was said last of an alert; owned by conduct
 	doors     doors
 	ended     chan struct{} // closed when Run has returned
 }
@@ -52,7 +52,7 @@ func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App
 	if err != nil {
 		return nil, err
 	}
-	a := &App{places: p, conf: c, mode: mode, log: log, ended: make(chan struct{}), raised: map[string]raisedState{}}
+	a := &App{places: p, conf: c, mode: mode, log: log, ended: make(chan struct{}), raised: map[string]string{}}
 	a.pool = worker.New(worker.Options{
 		Sink: func(id media.StreamID) worker.Sink {
 			if s := p.streams.Stream(id); s != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -66,7 +67,7 @@ func (a *App) apply() {
 // lookAfter raises and clears the alerts of cameras.
 func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 	doc, written := a.settings.Get(), a.recorder.Recording()
-	lost, stopped := map[media.CameraID]string{}, map[media.CameraID]bool{}
+	lost, stopped := map[media.CameraID]map[string]string{}, map[media.CameraID]bool{}
 	for i := range doc.Cameras {
 		c := &doc.Cameras[i]
 		if c.Gone() || !c.Recording.On {
@@ -78,11 +79,7 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 			}
 			st := a.streams.State(s.ID)
 			if st.State != wire.Live && now.Sub(st.Since) >= lostAfter {
-				why := st.Why.Code
-				if why == "" {
-					why = string(st.State)
-				}
-				lost[c.ID] = why
+				lost[c.ID] = whyLost(st.Why)
 			}
 			if st.State != wire.Live || written[s.ID] {
 				delete(idle, s.ID)
@@ -96,36 +93,40 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 	for i := range doc.Cameras {
 		c := &doc.Cameras[i]
 		why, is := lost[c.ID]
-		a.alert(is, alert.CameraLost, c, map[string]string{"why": why})
+		a.alert(is, alert.CameraLost, c, why)
 		a.alert(stopped[c.ID], alert.RecordingStopped, c, nil)
 	}
 }
 
-// alert raises or clears an alert of a camera, when that changes.
+// whyLost is the arguments of a camera's alert: the code of the reason, which
+// the page says in words, and what those words want to know.
+func whyLost(n wire.Note) map[string]string {
+	args := map[string]string{}
+	maps.Copy(args, n.Args)
+	args["why"] = cmp.Or(n.Code, "nothing-comes")
+	return args
+}
+
+// alert raises or clears an alert of a camera when that changes, and says it
+// again when the reason is another one.
 func (a *App) alert(is bool, kind alert.Kind, c *settings.Camera, args map[string]string) {
 	key := string(kind) + c.ID.String()
-	if a.raised[key] == raised(is) {
+	say := "over"
+	if is {
+		say = "raised " + args["why"]
+	}
+	if a.raised[key] == say {
 		return
 	}
-	a.raised[key] = raised(is)
+	a.raised[key] = say
 	if !is {
 		a.alerts.Clear(kind, c.ID.String())
 		return
 	}
-	all := map[string]string{"camera": c.Name}
+	all := map[string]string{}
 	maps.Copy(all, args)
+	all["camera"] = c.Name
 	a.alerts.Raise(alert.Condition{Kind: kind, Object: c.ID.String(), Camera: c.ID, Args: all})
-}
-
-// raised remembers what was said of an alert; the zero value: nothing since
-// the start.
-type raisedState int8
-
-func raised(is bool) raisedState {
-	if is {
-		return 1
-	}
-	return -1
 }
 
 // stepped records that the machine's clock was set. It costs no footage: the

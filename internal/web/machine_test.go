@@ -73,12 +73,19 @@ func TestAlerts(t *testing.T) {
 	p := b.admin()
 	cam := b.camera("Door")
 	b.alerts.list = []Alert{
-		{ID: "a1", Kind: "camera-lost", Camera: cam.ID, Object: cam.ID.String(), Since: time.Unix(1e9, 0), Count: 2, Alarm: true},
+		{ID: "a1", Kind: "camera-lost", Camera: cam.ID, Object: cam.ID.String(), Since: time.Unix(1e9, 0), Count: 2, Alarm: true,
+			Args: map[string]string{"camera": "Door", "why": "stream-stopped", "seconds": "11"}},
 		{ID: "a2", Kind: "never-heard-of", Since: time.Unix(1e9, 0), Cleared: time.Unix(1e9+1, 0)},
 	}
 	got := p.want(200, "GET", "/alerts", nil, "Accept-Language", "zh-TW")["alerts"].([]any)
 	if len(got) != 1 || got[0].(object)["severity"] != "alarm" || !strings.Contains(got[0].(object)["title"].(string), "Door") {
 		t.Errorf("%v", got)
+	}
+	for lang, why := range map[string]string{"en": "sent nothing for 11 s", "zh-TW": "11"} { // the reason is a sentence, not its code
+		got := p.want(200, "GET", "/alerts", nil, "Accept-Language", lang)["alerts"].([]any)[0].(object)["detail"].(string)
+		if !strings.Contains(got, why) || strings.Contains(got, "stream-stopped") || strings.Contains(got, "?") {
+			t.Errorf("%s: %s", lang, got)
+		}
 	}
 	if got := p.want(200, "GET", "/alerts?all=true", nil)["alerts"].([]any); len(got) != 2 {
 		t.Errorf("%v", got)
