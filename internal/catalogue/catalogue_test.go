@@ -171,6 +171,21 @@ func TestSegmentsAndTimeline(t *testing.T) {
 	}
 }
 
+// TestGapAfterTheEnd has a segment that does not know what came before it, as
+// the first after a start: how the one before ended is the cause.
+func TestGapAfterTheEnd(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	killed, full := seg(1, 0, 30), seg(2, 40, 60)
+	killed.EndCause, killed.Recovered = media.Crash, true
+	add(t, l, killed, full, seg(3, 105, 60))
+	catchUp(t, c, l)
+	tl, err := c.Timeline(str, t0, t0+1000e9, time.Second)
+	if want := []Gap{{From: t0 + 30e9, To: t0 + 40e9, Cause: media.Crash}}; err != nil || !reflect.DeepEqual(tl.Gaps, want) {
+		t.Errorf("gaps %+v, %v; want %+v", tl.Gaps, err, want)
+	}
+}
+
 func TestRemoval(t *testing.T) {
 	l := newLedger(t)
 	c, path, key := newCatalogue(t, Options{})

@@ -229,6 +229,9 @@ func (b *batch) stream(id media.StreamID, camera media.CameraID) (*stream, error
 	return s, nil
 }
 
+// seam is the longest stretch between two segments, ns, that is no gap.
+const seam = 1e9
+
 // segment adds a segment. The same segment twice counts once; two that overlap
 // because the clock went back are both kept.
 func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
@@ -250,16 +253,23 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	}
 	s.segments, s.bytes, s.recorded, s.last = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start, max(s.last, m.End)
 	b.count(s.sid, m.Start, m.End, m.Bytes, 1)
-	if g := m.Before; g != nil {
-		if g.From == 0 { // unknown: since the segment before
-			g.From = m.Start
-			if err := b.query(`SELECT start + len FROM segments WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
-				g.From = q.ColumnInt64(0)
-				return false
-			}, s.sid, m.Start); err != nil {
-				return err
-			}
+	g := m.Before
+	if g == nil || g.From == 0 { // unknown: since the segment before, and as that ended
+		from, ended := m.Start, media.Cause("")
+		if err := b.query(`SELECT start + len, cause FROM segments WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
+			from, ended = q.ColumnInt64(0), cause(q.ColumnRawText(1))
+			return false
+		}, s.sid, m.Start); err != nil {
+			return err
 		}
+		switch {
+		case g != nil:
+			g.From = from
+		case ended != "" && ended != media.CutLength && ended != media.CutCodec && m.Start-from > seam:
+			g = &ledger.Gap{Cause: ended, From: from}
+		}
+	}
+	if g != nil {
 		return b.exec(`INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, min(g.From, m.Start), string(g.Cause), int64(g.Lost))
 	}
 	return nil

@@ -120,7 +120,11 @@ func (w *boxes) traf(b *media.Batch, units []media.Unit, offset int) {
 	w.end(tfdt)
 	trun := w.begin("trun")
 	w.u32(flags, uint32(len(units)), uint32(offset))
-	pace := &b.Tracks.Pace[track-1]
+	pace, last := &b.Tracks.Pace[track-1], &b.Tracks.Last[track-1]
+	if d := units[0].DTS - *last; *last != 0 && d > 0 && d <= maxGuess { // a slow camera has one picture in a batch
+		*pace = d
+	}
+	*last = units[len(units)-1].DTS
 	for i := range units {
 		u := &units[i]
 		if i+1 < len(units) {
@@ -146,6 +150,10 @@ func (w *boxes) traf(b *media.Batch, units []media.Unit, offset int) {
 // maxPace bounds a sample's duration: a camera that sends a picture a minute
 // is honest, one that leaps a day inside a batch is not.
 const maxPace = 120 * media.TicksPerSecond
+
+// maxGuess bounds the distance to the batch before that counts as the track's
+// pace: more is a gap.
+const maxGuess = 10 * media.TicksPerSecond
 
 // firstPace is the guess for a track of which one unit is known.
 func firstPace(t media.Track) media.Ticks {

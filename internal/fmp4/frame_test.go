@@ -107,6 +107,26 @@ func TestFragmentReadsBack(t *testing.T) {
 	}
 }
 
+// TestSlowCamera has one picture a batch: its duration is the distance to the
+// one before, not a guess.
+func TestSlowCamera(t *testing.T) {
+	tracks := &media.Tracks{List: testTracks}
+	for i, want := range []uint32{3600, 90000, 90000} {
+		b := testBatch(tracks, []media.Unit{{Track: 1, RandomAccess: true, DTS: media.Ticks(1000 + i*90000), Data: []byte("x")}})
+		if err := Frame(b); err != nil {
+			t.Fatal(err)
+		}
+		var parts peer.Parts
+		if err := parts.Unmarshal(b.Fragment); err != nil {
+			t.Fatal(err)
+		}
+		if got := parts[0].Tracks[0].Samples[0].Duration; got != want {
+			t.Errorf("picture %d lasts %d ticks, want %d", i, got, want)
+		}
+		b.Release()
+	}
+}
+
 // TestLargestHead frames the batch with the most units and tracks.
 func TestLargestHead(t *testing.T) {
 	var units []media.Unit

@@ -304,7 +304,16 @@ func (f *folder) readCheckpoint() (Checkpoint, error) {
 
 // readTile returns at least want hashes, or entries, of a tile: from the
 // partial tile of that width, from the full one, or from a wider partial one.
-func (f *folder) readTile(level int, n uint64, want int) ([]byte, error) {
+func (f *folder) readTile(level int, n uint64, want int) (b []byte, err error) {
+	for range 4 { // between looking and reading the writer may have put a wider one in its place
+		if b, err = f.tryTile(level, n, want); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return b, err
+}
+
+func (f *folder) tryTile(level int, n uint64, want int) ([]byte, error) {
 	limit := int64(tileSize)
 	if level == entries {
 		limit = tileWidth * (2 + leafOverhead + MaxDigests*32)

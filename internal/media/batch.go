@@ -45,6 +45,7 @@ type Tracks struct {
 	List   []Track
 	Init   []byte           // ftyp and moov, made once
 	Pace   [MaxTracks]Ticks // distance of the last two units of each track, a guess for the next; owned by who makes the fragments
+	Last   [MaxTracks]Ticks // decode time of the last unit of each track; likewise
 }
 
 // HeadRoom is the space kept in front of a batch's payload: enough for the

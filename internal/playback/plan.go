@@ -126,6 +126,7 @@ type builder struct {
 	end    media.Ticks // up to where it is known what there is
 	broken bool        // footage is missing: the next fragment must be one that decodes alone
 	cause  media.Cause // and why
+	ended  media.Cause // how the segment before ended
 	full   bool
 	known  [media.MaxTracks]media.Track // Number 0: not yet
 }
@@ -162,6 +163,7 @@ func (b *builder) live(l Live) bool {
 }
 
 func (b *builder) add(r *segment.Reader, s span) bool {
+	defer func() { b.ended = r.Summary().EndCause }()
 	entries := r.Index()
 	i := b.begin(entries)
 	if i == len(entries) {
@@ -274,6 +276,9 @@ func (b *builder) hole(r *segment.Reader, i int) {
 			if g.Cause == "" {
 				g.Cause = before.Cause
 			}
+		}
+		if g.Cause == "" && i == 0 && b.ended != media.CutLength && b.ended != media.CutCodec {
+			g.Cause = b.ended // the first after a start knows no better: killed, or stopped
 		}
 		if g.Cause == "" {
 			g.Cause = e.New

@@ -115,7 +115,8 @@ func (c *cutter) begin(b *media.Batch) bool {
 		return false
 	}
 	var before *segment.Gap
-	if c.gap.cause != "" && !hardCut {
+	unknown := c.gap.from == 0 && c.gap.cause == media.CameraStart // the first since the start: how the segment before ended says more
+	if c.gap.cause != "" && !hardCut && !unknown {
 		before = &segment.Gap{Cause: c.gap.cause, FromNs: c.gap.from, Lost: c.gap.lost}
 	}
 	seg, err := c.shelf.create(c.by, c.info, b.Tracks, before)

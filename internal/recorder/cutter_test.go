@@ -64,7 +64,7 @@ func TestCuts(t *testing.T) {
 		steps []step
 		want  []string
 	}{
-		{"starts at the first random access unit", []step{{new: media.CameraStart}, {key: true}, {}}, []string{"create after start, 0 lost", "2 batches, close: shutdown"}},
+		{"starts at the first random access unit", []step{{new: media.CameraStart}, {key: true}, {}}, []string{"create", "2 batches, close: shutdown"}},
 		{"a minute, then at a random access unit", []step{{key: true}, {n: 70}, {key: true}}, []string{"create", "71 batches, close: length", "create", "1 batches, close: shutdown"}},
 		{"not before the minute", []step{{key: true}, {n: 30}, {key: true}}, []string{"create", "32 batches, close: shutdown"}},
 		{"no random access unit for half an hour", []step{{key: true}, {n: 1805}}, []string{"create", "1800 batches, close: length", "create", "6 batches, close: shutdown"}},
