@@ -84,11 +84,11 @@ func pageParts() ([]release.Part, error) {
 	}
 	var parts []release.Part
 	for path, p := range lock.Packages {
-		name, ok := strings.CutPrefix(path, "node_modules/")
-		if !ok || p.Dev {
+		i := strings.LastIndex(path, "node_modules/")
+		if i < 0 || p.Dev {
 			continue
 		}
-		parts = append(parts, release.Part{Name: name, Version: p.Version, Licence: p.License, Hash: p.Integrity, For: "page"})
+		parts = append(parts, release.Part{Name: path[i+len("node_modules/"):], Version: p.Version, Licence: p.License, Hash: p.Integrity, For: "page"})
 	}
 	slices.SortFunc(parts, func(a, b release.Part) int { return strings.Compare(a.Name, b.Name) })
 	return parts, nil
@@ -114,7 +114,12 @@ func licenceIn(dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		text := strings.Join(strings.Fields(string(b)), " ")
+		text := strings.ToLower(strings.Join(strings.Fields(string(b)), " "))
+		if _, id, ok := strings.Cut(string(b), "SPDX-License-Identifier: "); ok && strings.Index(string(b), id) < 80 { // at its top: it speaks for the file
+			id, _, _ = strings.Cut(id, "\n")
+			found = append(found, strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(id), "*/")))
+			continue
+		}
 		for _, l := range []struct{ id, phrase string }{
 			{"Apache-2.0", "Apache License Version 2.0"},
 			{"MPL-2.0", "Mozilla Public License Version 2.0"},
@@ -123,7 +128,7 @@ func licenceIn(dir string) (string, error) {
 			{"BSD-3-Clause", "Neither the name of"},
 			{"BSD-2-Clause", "Redistributions in binary form must reproduce"},
 		} {
-			if strings.Contains(text, l.phrase) && !slices.Contains(found, l.id) {
+			if strings.Contains(text, strings.ToLower(l.phrase)) && !slices.Contains(found, l.id) {
 				found = append(found, l.id)
 				break
 			}
@@ -131,6 +136,13 @@ func licenceIn(dir string) (string, error) {
 	}
 	if len(found) == 0 {
 		return "", fmt.Errorf("no licence recognised in %s", filepath.Base(dir))
+	}
+	if len(found) > 1 {
+		for i, id := range found {
+			if strings.Contains(id, " ") {
+				found[i] = "(" + id + ")"
+			}
+		}
 	}
 	return strings.Join(found, " AND "), nil
 }
@@ -159,7 +171,10 @@ func cycloneDX(parts []release.Part, toolchain string) any {
 		"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
 		"metadata": object{
 			"component": object{"type": "application", "bom-ref": "vigil", "name": "vigil", "version": release.Version, "licenses": []object{{"expression": "Apache-2.0"}}},
-			"tools":     object{"components": []object{{"type": "application", "name": "vigil release/gen"}}},
+			"tools": object{"components": []object{
+				{"type": "application", "name": "vigil release/gen"},
+				{"type": "application", "name": "go", "version": strings.TrimPrefix(toolchain, "go"), "description": "compiler and linker, with FIPS 140-3 module v1.0.0"},
+			}},
 		},
 		"components":   components,
 		"dependencies": []object{{"ref": "vigil", "dependsOn": refs}},
