@@ -81,6 +81,7 @@ var missing = map[string]string{
 	"5.2.8.2": "scrub, witness, anchors outside the machine",
 	"5.3.1.1": "certificate upload and renewal",
 	"5.3.2.1": "fuzzing for fixed hours; 802.1X",
+	"5.3.3.1": "fuzzing for fixed hours; the image without Wi-Fi",
 	"5.4.1.1": "second factor",
 	"5.4.2.1": "password age",
 	"5.4.3.1": "roles other than the administrator",

@@ -57,6 +57,8 @@ func newScanner(r io.Reader) *scanner {
 }
 
 // next returns the next frame of a known channel, or the next message.
+//
+//vigil:clause 5.3.2.1 5.3.3.1
 func (s *scanner) next() (item, error) {
 	if s.pending > 0 {
 		s.br.Discard(s.pending) // was peeked at: cannot fail

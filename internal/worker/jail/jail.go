@@ -71,6 +71,8 @@ func (r *Report) add(name, note string, err error) {
 //
 // The order matters: what needs a right comes before what takes it, and
 // seccomp, which forbids all the other steps, is last.
+//
+//vigil:clause 5.3.2.1
 func Enter(p Profile, keep ...int) Report {
 	runtime.LockOSThread() // for the attributes of a thread; the others follow by TSYNC
 	defer runtime.UnlockOSThread()

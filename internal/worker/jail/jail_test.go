@@ -53,6 +53,8 @@ type outcome struct {
 }
 
 // TestInside tries what a worker must be able to do, and what it must not.
+//
+//vigil:clause 5.3.2.1
 func TestInside(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
