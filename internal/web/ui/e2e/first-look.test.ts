@@ -181,8 +181,16 @@ test('the other language, a phone, and no barrier', async () => {
   await page.getByRole('button', { name: 'English' }).click()
 })
 
+test('a coding that the browser does not know is said, not shown black', async () => {
+  const id = rig.addCamera('Yard', '/h265')
+  await page.goto(rig.address + '#watch/' + id)
+  await page.reload()
+  await page.getByText(/This browser cannot play video\/mp4; codecs="hvc1/).waitFor({ timeout: 40_000 })
+  await shot('unsupported')
+})
+
 test('a restart of the recorder under the page: pictures come back by themselves', async () => {
-  await page.goto(rig.address + '#watch')
+  await page.locator('main select').first().selectOption('Gate 門口')
   await until('a live picture', async () => apart((await clock()).shown, Date.now()) < 3000)
   await rig.restart('SIGKILL')
   await until('a live picture after the restart', async () => apart((await clock()).shown, Date.now()) < 3000, 45_000)

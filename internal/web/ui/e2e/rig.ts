@@ -1,6 +1,6 @@
 // A whole recorder with a simulated camera, and a browser in front of it: the real programs, on loopback, in a folder of their own.
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -46,6 +46,14 @@ export class Rig {
   async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await end(this.recorder, signal)
     await this.serve(Number(new URL(this.address).port))
+  }
+
+  /** Adds a camera by the command line, and returns its id. */
+  addCamera(name: string, path: string): string {
+    const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', this.rtsp + path, '--user', 'demo', '--link', 'plain'], {
+      env: { ...process.env, VIGIL_CAMERA_PASSWORD: 'camera-Pass-1' }, encoding: 'utf8',
+    })
+    return said.split(' ')[0]!
   }
 
   async page(viewport = { width: 1280, height: 900 }): Promise<Page> {
