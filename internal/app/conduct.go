@@ -19,6 +19,8 @@ import (
 // How long a trouble may last before a person must know.
 const (
 	lostAfter    = 5 * time.Second  // no pictures; a stall is found within 10 s before that
+	silentAfter  = 15 * time.Second // no pictures and no word about why
+	keylessAfter = time.Minute      // packets come: the next key picture of a "smart" encoder may be far
 	stoppedAfter = 15 * time.Second // pictures come and nothing is written
 )
 
@@ -78,7 +80,7 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 				continue
 			}
 			st := a.streams.State(s.ID)
-			if st.State != wire.Live && now.Sub(st.Since) >= lostAfter {
+			if st.State != wire.Live && now.Sub(st.Since) >= patience(st.Why.Code) {
 				lost[c.ID] = whyLost(st.Why)
 			}
 			if st.State != wire.Live || written[s.ID] {
@@ -96,6 +98,18 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 		a.alert(is, alert.CameraLost, c, why)
 		a.alert(stopped[c.ID], alert.RecordingStopped, c, nil)
 	}
+}
+
+// patience is how long a camera may be without pictures before a person must
+// know, by what is known of the reason.
+func patience(code string) time.Duration {
+	switch code {
+	case "":
+		return silentAfter
+	case "waiting-for-key-frame": // camera.NoKeyFrame; the core does not import what parses
+		return keylessAfter
+	}
+	return lostAfter
 }
 
 // whyLost is the arguments of a camera's alert: the code of the reason, which

@@ -14,6 +14,7 @@ import (
 	"vigil/internal/playback"
 	"vigil/internal/store"
 	"vigil/internal/store/segment"
+	"vigil/internal/store/volume"
 	"vigil/internal/web"
 )
 
@@ -122,13 +123,14 @@ func cmpString(a, b string) int {
 type written struct {
 	id       media.SegmentID
 	from, to int64 // arrival, ns since the epoch
+	before   *segment.Gap
 }
 
 func (f *footage) live(id media.StreamID) (list []written) {
 	for _, l := range f.store.OpenLive(id) {
 		if e := l.Entries(); len(e) > 0 {
 			last := e[len(e)-1]
-			list = append(list, written{l.Info().Segment, e[0].WallStart, last.WallStart + int64(last.Duration.Duration())})
+			list = append(list, written{l.Info().Segment, e[0].WallStart, last.WallStart + int64(last.Duration.Duration()), l.Before()})
 		}
 		l.Close()
 	}
@@ -149,6 +151,13 @@ func (f *footage) Timeline(_ context.Context, id media.StreamID, from, to time.T
 		ranges = append(ranges, web.Range{From: time.Unix(0, r.From), To: time.Unix(0, r.To)})
 	}
 	for _, w := range live {
+		if g := w.before; g != nil { // the ledger will tell it when the segment ends, which can take minutes
+			since := g.FromNs
+			if since == 0 {
+				since = w.from
+			}
+			t.Gaps = append(t.Gaps, catalogue.Gap{From: since, To: w.from, Cause: g.Cause, Lost: g.Lost})
+		}
 		a, b := max(w.from, from.UnixNano()), min(w.to, to.UnixNano())
 		if n := len(ranges); n > 0 && a <= ranges[n-1].To.UnixNano()+int64(time.Second) && b > ranges[n-1].To.UnixNano() {
 			ranges[n-1].To, ranges[n-1].Open = time.Unix(0, b), true
@@ -172,6 +181,14 @@ func (f *footage) gaps(id media.StreamID, known []catalogue.Gap, ranges []web.Ra
 	if from.Before(c.Added) {
 		from = c.Added
 	}
+	return gapsBetween(known, ranges, from, to, func() (media.Cause, string) {
+		return f.now(c.Gone() || !c.Recording.On || !s.Recorded, id, c.Recording.By)
+	})
+}
+
+// gapsBetween finds what the ranges leave out of [from, to); now is asked for
+// the cause of a gap that lasts.
+func gapsBetween(known []catalogue.Gap, ranges []web.Range, from, to time.Time, now func() (media.Cause, string)) []web.Gap {
 	var out []web.Gap
 	add := func(a, b time.Time) {
 		if b.Sub(a) < time.Second { // the seam of two segments
@@ -179,12 +196,13 @@ func (f *footage) gaps(id media.StreamID, known []catalogue.Gap, ranges []web.Ra
 		}
 		g := web.Gap{From: a, To: b}
 		for _, k := range known { // the last that touches is the newest
-			if k.From < b.UnixNano() && k.To > a.UnixNano() {
+			// The first segment of all knows no beginning of the gap before it.
+			if (k.From < b.UnixNano() || k.From == k.To && k.To == b.UnixNano()) && k.To > a.UnixNano() {
 				g.Cause, g.Lost = k.Cause, k.Lost
 			}
 		}
 		if g.Cause == "" && b.Equal(to) { // it lasts: ask how things are now
-			g.Cause, g.By = f.now(c.Gone() || !c.Recording.On || !s.Recorded, id, c.Recording.By)
+			g.Cause, g.By = now()
 		}
 		out = append(out, g)
 	}
@@ -209,7 +227,14 @@ func (f *footage) now(off bool, id media.StreamID, by string) (media.Cause, stri
 		return media.Stopped, by
 	}
 	if s := f.streams.Stream(id); s != nil {
-		return s.Stats().Down, ""
+		if why := s.Stats().Down; why != "" {
+			return why, ""
+		}
+	}
+	for _, v := range f.volumes {
+		if st := v.Status(); st.State != volume.Online {
+			return st.Cause, ""
+		}
 	}
 	return "", ""
 }

@@ -110,6 +110,9 @@ func (s *Store) OpenLive(stream media.StreamID) (list []*Live) {
 // Info tells whose segment it is.
 func (l *Live) Info() segment.Info { return l.w.info }
 
+// Before tells what is missing directly before the segment; nil: nothing.
+func (l *Live) Before() *segment.Gap { return l.w.gap }
+
 // Entries returns the fragments that ReadAt serves by now.
 func (l *Live) Entries() []segment.Entry {
 	_, written, _, _ := l.w.file.Progress()

@@ -22,11 +22,12 @@ type Writer struct {
 	keyID [16]byte
 	vol   *volume.Volume
 	file  *volume.File
-	since uint64  // leaves in the ledger when it was created: all about it comes later
-	turn  uint64  // guarded by s.mu; rises from one Create to the next
-	item  *sealed // guarded by s.mu; set by Close
-	taken bool    // guarded by s.mu; the beat has it
-	leaf  bool    // guarded by s.mu; the ledger has it
+	gap   *segment.Gap // what is missing before it
+	since uint64       // leaves in the ledger when it was created: all about it comes later
+	turn  uint64       // guarded by s.mu; rises from one Create to the next
+	item  *sealed      // guarded by s.mu; set by Close
+	taken bool         // guarded by s.mu; the beat has it
+	leaf  bool         // guarded by s.mu; the ledger has it
 
 	mu    sync.Mutex      // held while bytes are made and handed over
 	seg   *segment.Writer // guarded by mu; nil once closed
@@ -86,7 +87,7 @@ func (s *Store) Create(by actor.Actor, info segment.Info, tracks *media.Tracks, 
 	if info.Segment.IsZero() {
 		info.Segment = media.SegmentID(media.NewID[struct{}]())
 	}
-	w := &Writer{s: s, by: by, info: info, since: s.cfg.Ledger.Size()}
+	w := &Writer{s: s, by: by, info: info, gap: before, since: s.cfg.Ledger.Size()}
 	if err := s.begin(w, tracks, before); err != nil {
 		r := &Refusal{info.Segment, Cause(err), fmt.Errorf("create: %w", err)}
 		s.note(failed(w.by, info, r.Cause, r.Err))
