@@ -33,6 +33,7 @@ type rig struct {
 	pulse time.Duration
 	dead  time.Duration
 	floor int64
+	early bool // the volume is attached before the store is opened
 
 	memory int64
 	ring   *keys.Ring
@@ -122,8 +123,11 @@ func (r *rig) boot() {
 		r.t.Fatal(err)
 	}
 	r.log = &trail{log}
+	if r.early {
+		r.vol.Attach() // what it says is the store's business
+	}
 	r.store = Open(Config{Volumes: []*volume.Volume{r.vol}, Keys: r.ring, Ledger: r.book, Audit: r.log, Alerts: r.board, Beat: r.beat, Pulse: r.pulse, Memory: r.memory, MemoryPerStream: r.memory / 8})
-	if err := r.vol.Attach(); err != nil {
+	if err := r.vol.Attach(); err != nil && !r.early {
 		r.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -163,6 +163,9 @@ func Open(cfg Config) *Store {
 		s.shelves[v] = &shelf{fresh: true, debts: map[uint64]int{0: 1}, failed: []uint64{0}}
 		v.Share(s.budget)
 		v.Observe(s.changed, s.wake)
+		if st := v.Status(); st.State != volume.Starting { // what it said then, nobody heard
+			s.changes = append(s.changes, change{v, volume.Status{State: volume.Starting}, st})
+		}
 	}
 	s.look()
 	return s

@@ -81,3 +81,42 @@ func TestCrash(t *testing.T) {
 		})
 	}
 }
+
+// TestAttachedBefore opens the store on a volume that was looked for already,
+// as the app does: what lies open is recovered, and what was said is told.
+func TestAttachedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.early = true
+		r.boot()
+		r.put(20)
+		r.crash()
+		r.disk.Restart()
+		r.boot()
+		time.Sleep(5 * time.Second)
+		r.invariants(false)
+		if len(r.safe) == 0 {
+			t.Error("nothing was recorded")
+		}
+		r.end()
+
+		if err := r.disk.Rename("mnt", "elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+		r.boot()
+		time.Sleep(5 * time.Second)
+		if !r.board.stands(DiskTrouble+" mnt") {
+			t.Error("nobody is told that the disk is missing")
+		}
+		if err := r.disk.Rename("elsewhere", "mnt"); err != nil {
+			t.Fatal(err)
+		}
+		r.end()
+		r.boot()
+		time.Sleep(2 * time.Second)
+		if r.board.stands(DiskTrouble+" mnt") {
+			t.Error("the disk is still said to be missing")
+		}
+		r.end()
+	})
+}
