@@ -88,7 +88,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, err
 	}
 	if p.settings, err = settings.Open(settings.Options{
-		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: p.log, TimeZone: machineZone(),
+		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: audit.Durably{Log: p.log}, TimeZone: machineZone(),
 	}); err != nil {
 		return nil, newer(err)
 	}
@@ -96,7 +96,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, newer(err)
 	}
 	if p.people, err = auth.Open(auth.Options{
-		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: p.log,
+		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},
 	}); err != nil {
 		return nil, newer(err)
 	}

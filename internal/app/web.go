@@ -16,6 +16,7 @@ import (
 
 	"vigil/internal/actor"
 	"vigil/internal/alert"
+	"vigil/internal/audit"
 	"vigil/internal/clock"
 	"vigil/internal/document"
 	"vigil/internal/durable"
@@ -54,7 +55,7 @@ func (a *App) openDoors() (err error) {
 	a.footage = &footage{places: a.places, player: playback.New(library{a.places}, a.store.Unwrap, a.unreadable)}
 	a.jobs = playback.NewJobs(a.footage.player, func(j playback.Job) { d.hub.Tell(web.News{Kind: web.ExportNews, ID: j.ID.String()}) })
 	d.Server, err = web.New(web.Options{
-		Auth: a.people, Settings: a.settings, Audit: a.places.log, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Exports: exports{a.jobs, a},
+		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Exports: exports{a.jobs, a},
 		Alerts: alerts{a.alerts}, Machine: machine{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err

@@ -70,9 +70,10 @@ type Log struct {
 	since   uint64   // guarded by mu: first record that no anchor has
 	lost    uint64   // guarded by mu: records there was no room for
 	ends    map[uint64]span
-	failing bool // guarded by mu
-	closed  bool // guarded by mu
-	fresh   bool // guarded by mu: nothing was anchored since Open
+	failing bool  // guarded by mu
+	closed  bool  // guarded by mu
+	next    *turn // guarded by mu: the writing that Sync waits for; nil: none was asked for
+	fresh   bool  // guarded by mu: nothing was anchored since Open
 }
 
 type queued struct {
@@ -167,8 +168,7 @@ func (l *Log) load() (err error) {
 }
 
 // Record queues a record and returns its number. It is durable after the next
-// Flush, at most a second later; callers that must not go on without it call Flush
-// themselves. Time, clock state and number are set here when they are missing, and
+// Flush, at most a second later; callers that must not go on without it use Durably. Time, clock state and number are set here when they are missing, and
 // texts are cleaned. When the queue is full Record writes; when that fails too it
 // returns ErrFull, and how many records were lost becomes a record itself.
 //

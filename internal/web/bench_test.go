@@ -78,7 +78,7 @@ func newBench(t *testing.T) *bench {
 	b.cert, err = OpenCertificate(document.File{FS: b.mem, Name: "state/tls.doc", Key: b.key})
 	must(t, err)
 	b.srv, err = New(Options{
-		Auth: b.auth, Settings: b.set, Audit: b.log, Cameras: b.live, Prober: b.prober, Footage: b.footage, Exports: b.exports, Alerts: b.alerts,
+		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Exports: b.exports, Alerts: b.alerts,
 		Machine: fakeMachine{b}, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)

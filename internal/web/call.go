@@ -235,14 +235,26 @@ func (c *call) resolve(rt route) (missing bool) {
 	return false
 }
 
-// record writes an audit record of what the caller does.
+// record writes an audit record of what the caller does, durable before there
+// is an answer.
 func (c *call) record(action audit.Action, object string, result audit.Result, reason string, detail map[string]string) error {
+	_, err := c.Audit.Record(c.act(action, object, result, reason, detail))
+	return err
+}
+
+// note is record for looking at footage, a hundred times a minute on a
+// timeline: it does not wait for the disk.
+func (c *call) note(action audit.Action, object string, detail map[string]string) error {
+	_, err := c.Audit.Note(c.act(action, object, audit.OK, "", detail))
+	return err
+}
+
+func (c *call) act(action audit.Action, object string, result audit.Result, reason string, detail map[string]string) audit.Record {
 	r := audit.Record{Actor: c.who(), Action: action, Object: object, Result: result, Reason: reason, Detail: detail}
 	if c.camera != nil {
 		r.Camera = c.camera.ID
 	}
-	_, err := c.Audit.Record(r)
-	return err
+	return r
 }
 
 // body reads the JSON of a request: one value, no unknown fields.

@@ -264,7 +264,7 @@ func (c *call) watchLive() error {
 		if tracks == nil {
 			tracks = b.Tracks
 			if cut, err = newCut(tracks.List, tracks.Init); err == nil {
-				err = c.record(audit.ViewLive, c.camera.Name, audit.OK, "", map[string]string{"stream": c.stream.ID.String()})
+				err = c.note(audit.ViewLive, c.camera.Name, map[string]string{"stream": c.stream.ID.String()})
 			}
 			if err == nil {
 				h := c.w.Header()
@@ -351,7 +351,7 @@ func (c *call) watchStored() error {
 		return err
 	}
 	detail := map[string]string{"stream": c.stream.ID.String(), "from": clip.Start.UTC().Format(time.RFC3339Nano), "to": clip.End.UTC().Format(time.RFC3339Nano)}
-	if err := c.record(audit.ViewPlay, c.camera.Name, audit.OK, "", detail); err != nil {
+	if err := c.note(audit.ViewPlay, c.camera.Name, detail); err != nil {
 		return err
 	}
 	h := c.w.Header()

@@ -19,9 +19,10 @@ import (
 // What the server needs of the other parts and places. Each is small, so that
 // a test has its own, and says what its errors mean.
 
-// Audit is the security event log: audit.Log.
+// Audit is the security event log: audit.Durably.
 type Audit interface {
-	Record(audit.Record) (seq uint64, err error)
+	Record(audit.Record) (seq uint64, err error) // durable when it returns
+	Note(audit.Record) (seq uint64, err error)   // durable a second later
 	Read(ctx context.Context, f audit.Filter) (page []audit.Record, next uint64, err error)
 }
 
