@@ -92,7 +92,7 @@ func (s *Store) tick(ctx context.Context, last bool) {
 //
 // The move comes last and not with step 1, so that what is not settled lies in
 // open/ and is found without a walk of the archive, and so that a file in segments/
-// without a leaf is never ours (docs/adr/store-move-last.md).
+// without a leaf is never ours (docs/adr/0010-move-comes-last.md).
 //
 // Success and failure are both written to the audit log.
 //
