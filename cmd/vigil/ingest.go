@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"vigil/internal/camera"
 	"vigil/internal/camera/rtsp"
@@ -10,6 +11,10 @@ import (
 	"vigil/internal/worker/ingest"
 	"vigil/internal/worker/wire"
 )
+
+// readEvery is how often a worker reads its cameras: the delay it adds is
+// small beside a batch, and it wakes up once for all of them.
+const readEvery = 50 * time.Millisecond
 
 // source is package camera as a worker wants it.
 type source struct{}
@@ -21,7 +26,8 @@ func (source) Run(ctx context.Context, spec wire.Spec, sink ingest.Sink) {
 		<-ctx.Done() // the same address would fail again
 		return
 	}
-	new(camera.Session).Run(ctx, o, cameraSink{sink}) // it ends with ctx only
+	o.Pace = readEvery
+	_ = new(camera.Session).Run(ctx, o, cameraSink{sink}) // it ends with ctx only
 }
 
 func (source) Probe(ctx context.Context, spec wire.Spec) (p wire.Probed) {

@@ -65,6 +65,7 @@ func dial(ctx context.Context, o *Options, to URL) (net.Conn, *Certificate, erro
 	if err != nil {
 		return nil, nil, dialError(ctx, to, err)
 	}
+	nc = pacing(nc)
 	if !to.TLS() {
 		return nc, nil, nil
 	}

@@ -41,6 +41,10 @@ type Options struct {
 
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 	Clock Clock                                                                // nil: SystemClock
+
+	// Pace, if not 0, is how often a TCP connection is read while it plays. It
+	// saves most wake-ups of a process with many cameras.
+	Pace time.Duration
 }
 
 // A Transport says how RTP comes.

@@ -19,8 +19,9 @@ func (s *session) stream(ctx context.Context) error {
 	now := time.Now()
 	nextTick, nextReport := now.Add(min(tickEvery, s.keep.every)), now.Add(time.Second)
 	s.keep.start(now)
+	pace(s.c.nc, s.o.Pace)
 	for {
-		s.c.nc.SetReadDeadline(nextTick) //nolint:errcheck // the read says so
+		s.c.nc.SetReadDeadline(nextTick) // the read says so
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -60,7 +61,7 @@ func (s *session) readUntil(ctx context.Context, until time.Time) error {
 				return err
 			}
 		case it.msg.method == "TEARDOWN", it.msg.method == "REDIRECT":
-			s.c.answer(it.msg) //nolint:errcheck // over anyway
+			s.c.answer(it.msg) // over anyway
 			return fail(Ended, nil)
 		default:
 			if err := s.c.answer(it.msg); err != nil {

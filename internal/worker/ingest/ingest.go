@@ -322,24 +322,29 @@ func (p *process) send(stream uint32, m wire.Message) {
 	p.out.put(item{frame: frame})
 }
 
-// maxAge is how long a batch may wait for its end; half a step of the ticker
-// stays for delays.
+// Batches go out together: four times a second for the process and not for
+// each camera, at the same times in all workers, so that the core too wakes up
+// seldom. The times are a little after those at which sessions are read.
 const (
-	flushStep = 50 * time.Millisecond
-	maxAge    = 250*time.Millisecond - flushStep - flushStep/2
+	maxAge     = 250 * time.Millisecond
+	afterReads = 15 * time.Millisecond
 )
 
-// flushOld hands over batches that have waited long enough, of all streams in
-// one go: 20 wakes a second for the process and not for each camera.
+// untilFlush is how long from now on the next hand-over is.
+func untilFlush(now time.Time) time.Duration {
+	return maxAge - time.Duration(now.UnixNano()-int64(afterReads))%maxAge
+}
+
+// flushOld hands over what there is, of all streams in one go.
 func (p *process) flushOld() {
-	tick := time.NewTicker(flushStep)
-	defer tick.Stop()
+	timer := time.NewTimer(untilFlush(time.Now()))
+	defer timer.Stop()
 	var streams []*stream
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-timer.C:
 			p.mu.Lock()
 			streams = streams[:0]
 			for _, s := range p.streams {
@@ -347,9 +352,10 @@ func (p *process) flushOld() {
 			}
 			p.mu.Unlock()
 			for _, s := range streams {
-				s.flushOlder(now.Add(-maxAge))
+				s.handOver()
 			}
 			clear(streams)
+			timer.Reset(untilFlush(time.Now()))
 		}
 	}
 }

@@ -153,12 +153,11 @@ func (s *stream) flush() {
 	}
 }
 
-func (s *stream) flushOlder(than time.Time) {
+// handOver ends the current batch.
+func (s *stream) handOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cur != nil && s.cur.since.Before(than) {
-		s.flush()
-	}
+	s.flush()
 }
 
 // Status implements Sink.

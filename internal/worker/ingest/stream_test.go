@@ -5,7 +5,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"vigil/internal/media"
 	"vigil/internal/worker/wire"
@@ -104,7 +103,7 @@ func TestBatches(t *testing.T) {
 	s.Unit(sound(2), "", 0)                      //
 	s.Unit(picture(3, true), "", 0)              // second: an entry
 	s.Unit(picture(4, false), "", 2)             // third: something is missing before it
-	s.flushOlder(time.Now().Add(time.Second))    //
+	s.handOver()                                 //
 	s.Unit(picture(5, false), "", 0)             // fourth: the third had waited long enough
 	s.Unit(picture(6, false), media.CutClock, 1) // dropped: a new timeline wants an entry
 	s.Unit(picture(7, true), "", 0)              // fifth
@@ -114,7 +113,7 @@ func TestBatches(t *testing.T) {
 	s.Tracks(testMJPEG)
 	s.Unit(picture(10, true), "", 0) // seventh
 	s.Unit(picture(11, true), "", 0) // the same: MJPEG is all entries
-	s.flushOlder(time.Now().Add(time.Second))
+	s.handOver()
 	g := read(t, q)
 	want := []struct {
 		units int
@@ -153,7 +152,7 @@ func TestImpossible(t *testing.T) {
 		s.Unit(u, media.CameraStart, 0)
 		s.Unit(picture(1, true), "", 0)
 		s.Unit(u, "", 0)
-		s.flushOlder(time.Now().Add(time.Second))
+		s.handOver()
 		if g := read(t, q); len(g.batches) != 1 || len(g.batches[0].Units) != 1 {
 			t.Errorf("track %d, %d bytes at %d: %d batches", u.Track, len(u.Data), u.DTS, len(g.batches))
 		}
@@ -175,7 +174,7 @@ func TestLimitsOfABatch(t *testing.T) {
 	big := picture(1, false)
 	big.Data = make([]byte, media.MaxUnit)
 	s.Unit(big, "", 0)
-	s.flushOlder(time.Now().Add(time.Second))
+	s.handOver()
 	g := read(t, q) // Check is in there
 	if len(g.batches) != 2 || len(g.batches[0].Units) != media.MaxUnits {
 		t.Errorf("%d batches", len(g.batches))
@@ -216,7 +215,7 @@ func TestSlowCore(t *testing.T) {
 				s.Unit(sound(n), "", 0)
 			}
 			if rnd.IntN(6) == 0 {
-				s.flushOlder(time.Now().Add(time.Second))
+				s.handOver()
 			}
 			if rnd.IntN(150) == 0 {
 				take()
@@ -228,7 +227,7 @@ func TestSlowCore(t *testing.T) {
 		take()
 		s.Unit(picture(600, true), "", 0) // tells what was lost
 		given++
-		s.flushOlder(time.Now().Add(time.Second))
+		s.handOver()
 		take()
 		if sent+lost != given {
 			t.Errorf("seed %d: %d pictures given, %d handed over, %d counted as lost", seed, given, sent, lost)
@@ -251,11 +250,11 @@ func TestOverloadIsTold(t *testing.T) {
 		u.DTS += frame * media.Ticks(n+1)
 		s.Unit(u, "", 0)
 	}
-	s.flushOlder(time.Now().Add(time.Second))
+	s.handOver()
 	first := read(t, q)
 	u.DTS += frame
 	s.Unit(u, "", 0)
-	s.flushOlder(time.Now().Add(time.Second))
+	s.handOver()
 	second := read(t, q)
 	if len(first.status) != 2 || first.status[1].Why.Code != "overload" {
 		t.Errorf("status: %+v", first.status)
@@ -276,7 +275,7 @@ func TestUnitAllocatesNothing(t *testing.T) {
 		s.Unit(u, "", 0)
 		s.Unit(sound(n), "", 0)
 		if n++; n%5 == 0 {
-			s.flushOlder(time.Now().Add(time.Second))
+			s.handOver()
 			q.close()
 			q.write(io.Discard)
 			q.closed = false
