@@ -126,7 +126,7 @@ func (c checker) anchors() iter.Seq2[audit.Batch, error] {
 			}
 			return nil
 		})
-		if err != nil && err != stopped {
+		if err != nil && !errors.Is(err, stopped) {
 			yield(audit.Batch{}, err)
 		}
 	}

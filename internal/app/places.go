@@ -80,6 +80,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if p.ring, err = openKeys(disk, p.name("keys"), p.dir); err != nil {
 		return nil, err
 	}
+	if err := p.complete(disk); err != nil {
+		return nil, err
+	}
 	p.log, err = audit.Open(disk, p.name("audit"), p.ring.Purpose("audit"), audit.Options{
 		Clock:   func() string { return string(clock.Now()) },
 		Trouble: func(err error) { p.auditTrouble(err, log) },
@@ -90,19 +93,19 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if p.settings, err = settings.Open(settings.Options{
 		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: audit.Durably{Log: p.log}, TimeZone: machineZone(),
 	}); err != nil {
-		return nil, newer(err)
+		return nil, remedy(err)
 	}
 	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
-		return nil, newer(err)
+		return nil, remedy(err)
 	}
 	if p.people, err = auth.Open(auth.Options{
 		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},
 	}); err != nil {
-		return nil, newer(err)
+		return nil, remedy(err)
 	}
 	shelf, err := p.openVolumes(disk, c, log)
 	if err != nil {
-		return nil, newer(err)
+		return nil, remedy(err)
 	}
 	signer := p.ring.Signer()
 	p.ledger, err = ledger.Open(ledger.Folder{FS: disk, Dir: p.name("ledger"), Name: "system"}, shelf,
@@ -177,6 +180,28 @@ func openKeys(disk durable.FS, dir, state string) (*keys.Ring, error) {
 		return nil, fmt.Errorf("make keys: %w", err)
 	}
 	return ring, nil
+}
+
+// complete tells whether a state folder that was in use has all that must
+// not begin anew: without its settings a recorder would stop recording in silence, and
+// without its accounts whoever stands at it would be the next administrator, of all old
+// footage too. The ledger is made last at the first start.
+//
+//vigil:clause 5.4.1.1
+func (p *places) complete(disk durable.FS) error {
+	if _, err := disk.Stat(filepath.Join(p.name("ledger"), "checkpoint")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	for _, name := range []string{"settings", "accounts.doc", "volumes"} {
+		if _, err := disk.Stat(p.name(name)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the file %s of a recorder that was in use is gone: put it back from a copy of the state folder. Nothing was changed", p.name(name))
+		} else if err != nil {
+			return fmt.Errorf("state folder: %w", err)
+		}
+	}
+	return nil
 }
 
 // shelves is the document that remembers which folders hold footage.
@@ -321,11 +346,14 @@ func ownDigest() (d ledger.Digest, err error) {
 	return d, nil
 }
 
-// newer adds the remedy to the error of a state that this program is too old
-// for.
-func newer(err error) error {
+// remedy adds what to do to the error of a state that this program is too old
+// for, or that is damaged.
+func remedy(err error) error {
 	if errors.Is(err, document.ErrNewer) {
 		return fmt.Errorf("%w: this is Vigil %s; start the newer one again, or use a copy of the state folder from before the update. Nothing was changed", err, release.Version)
+	}
+	if errors.Is(err, document.ErrDamaged) {
+		return fmt.Errorf("%w: put this file back from a copy of the state folder, and check the disk. Nothing was changed", err)
 	}
 	return err
 }

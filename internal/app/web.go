@@ -40,7 +40,10 @@ func (a *App) openDoors() (err error) {
 	d := &a.doors
 	d.cert, err = web.OpenCertificate(document.File{FS: durable.OS{}, Name: a.name("certificate"), Key: a.ring.Purpose("tls")})
 	if err != nil {
-		return newer(err)
+		if errors.Is(err, document.ErrDamaged) {
+			return fmt.Errorf("%w: put this file back from a copy of the state folder, or remove it: then a new certificate is made, whose fingerprint people must compare again", err)
+		}
+		return remedy(err)
 	}
 	if a.mode == Serve {
 		d.listener, err = net.Listen("tcp", a.conf.Listen)

@@ -219,6 +219,10 @@ func Open(o Options) (*Store, error) {
 	in := stored{Doc: defaults(o)}
 	switch _, err := s.file.Load(&in); {
 	case errors.Is(err, fs.ErrNotExist):
+		// Kept at once: who finds no settings later finds a damaged state, not a first start.
+		if err := s.file.Save(in.stored()); err != nil {
+			return nil, err
+		}
 	case err != nil:
 		return nil, err
 	}
@@ -287,7 +291,7 @@ func (s *Store) Change(by actor.Actor, fn func(*Doc) error) (old, now *Doc, err 
 	}
 	if err := s.file.Save(d.stored()); err != nil {
 		for _, c := range list {
-			s.audit.Record(c.record(by, at, audit.Failed, "storage")) // the disk's error is what counts
+			_, _ = s.audit.Record(c.record(by, at, audit.Failed, "storage")) // the disk's error is what counts
 		}
 		return old, old, fmt.Errorf("change settings: %w", err)
 	}
