@@ -117,6 +117,28 @@ func (r *Rig) Export(c *Camera, from, to time.Time) Footage {
 	return f
 }
 
+// ExportAll exports a range in as many pieces as it takes; a piece may be a
+// day at most.
+func (r *Rig) ExportAll(c *Camera, from, to time.Time) Footage {
+	r.t.Helper()
+	all := Footage{Pictures: map[uint64]int{}}
+	for from.Before(to) {
+		end := from.Add(24 * time.Hour)
+		if end.After(to) {
+			end = to
+		}
+		f := r.Export(c, from, end)
+		for n, times := range f.Pictures {
+			all.Pictures[n] += times
+		}
+		all.Samples += f.Samples
+		all.Sound += f.Sound
+		all.Gaps = append(all.Gaps, f.Gaps...)
+		from = end
+	}
+	return all
+}
+
 func (r *Rig) download(path string) []byte {
 	r.t.Helper()
 	resp, err := r.ask("GET", path, nil)

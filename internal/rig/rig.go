@@ -90,7 +90,7 @@ func New(t testing.TB, o Options) *Rig {
 	t.Cleanup(func() {
 		r.Kill()
 		if t.Failed() {
-			t.Logf("end of the recorder's log:\n%s", tail(r.log.Name(), 6000))
+			t.Logf("the recorder's log:\n%s", ends(r.log.Name(), 6000))
 		}
 		r.log.Close()
 	})
@@ -194,7 +194,7 @@ func (r *Rig) Ready() {
 	select {
 	case r.Greeted = <-r.greeted:
 	case <-r.ended:
-		r.t.Fatalf("the recorder ended: %v\n%s", r.result, tail(r.log.Name(), 4000))
+		r.t.Fatalf("the recorder ended: %v\n%s", r.result, ends(r.log.Name(), 4000))
 	case <-time.After(Patience):
 		r.t.Fatal("the recorder does not get ready")
 	}
@@ -334,14 +334,14 @@ func (r *Rig) Run(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errOut.String(), err
 }
 
-// tail returns the end of a file, for messages.
-func tail(name string, most int) string {
+// ends returns the beginning and the end of a file, for messages.
+func ends(name string, most int) string {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return err.Error()
 	}
-	if len(b) > most {
-		b = b[len(b)-most:]
+	if len(b) > 2*most {
+		return string(b[:most]) + "\n[...]\n" + string(b[len(b)-most:])
 	}
 	return string(b)
 }
