@@ -24,7 +24,7 @@ func environment(extra []string) []string {
 		}
 	}
 	return append([]string{
-		"GOGC=50", "GOMEMLIMIT=160MiB", "GOMAXPROCS=1", "GOTRACEBACK=single", "GODEBUG=" + debug, "TZ=UTC", "LANG=C.UTF-8",
+		"GOGC=100", "GOMEMLIMIT=160MiB", "GOMAXPROCS=1", "GOTRACEBACK=single", "GODEBUG=" + debug, "TZ=UTC", "LANG=C.UTF-8",
 	}, extra...)
 }
 
