@@ -149,7 +149,7 @@ func serveControl(addr string, cam *simcam.Camera) (end func(), err error) {
 		return nil, err
 	}
 	s := &http.Server{Handler: cam.Control(), ReadHeaderTimeout: 10 * time.Second}
-	go s.Serve(l) // ends with Close
+	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { s.Close() }, nil
 }
 

@@ -133,7 +133,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	}
 	defer resp.Body.Close()
 	p := &problem{Title: resp.Status}
-	json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(p) // the status has to do when it is no problem document
+	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(p) // the status has to do when it is no problem document
 	return nil, p
 }
 

@@ -69,7 +69,7 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	path := "/exports/" + url.PathEscape(x.ID)
-	defer cl.call(context.WithoutCancel(ctx), http.MethodDelete, path, nil, nil, nil) // the file is here now, or was not wanted
+	defer func() { _ = cl.call(context.WithoutCancel(ctx), http.MethodDelete, path, nil, nil, nil) }() // the file is here now, or was not wanted
 	for x.State == "waiting" || x.State == "running" {
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -266,7 +266,7 @@ func (b *Board) record(action audit.Action, by actor.Actor, a *Alert) {
 			detail[k] = v
 		}
 	}
-	b.audit.Record(audit.Record{Actor: by, Action: action, Object: a.Object, Camera: a.Camera, Detail: detail}) // a log that fails is an alert itself
+	_, _ = b.audit.Record(audit.Record{Actor: by, Action: action, Object: a.Object, Camera: a.Camera, Detail: detail}) // a log that fails is an alert itself
 }
 
 // changed tells who watches, and has it saved. Called with mu held.
@@ -376,7 +376,7 @@ func (b *Board) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			b.Save() // what fails now is raised again after the next start
+			_ = b.Save() // what fails now is raised again after the next start
 			return nil
 		case <-b.wake:
 		}

@@ -477,8 +477,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk := durable.NewMem()
-	if err := durable.MkdirAll(disk, "a"); err == nil {
-		err = durable.WriteFile(disk, "a/"+fileName(1), b)
+	if err := errors.Join(durable.MkdirAll(disk, "a"), durable.WriteFile(disk, "a/"+fileName(1), b)); err != nil {
+		t.Fatal(err)
 	}
 	l, err := Open(disk, "a", k, Options{})
 	if err != nil {

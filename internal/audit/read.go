@@ -82,7 +82,7 @@ func (l *Log) Read(ctx context.Context, f Filter) (page []Record, next uint64, e
 		}
 		var found []Record
 		times := span{math.MaxInt64, math.MinInt64}
-		walk(b, l.key, first, func(fr frame) error {
+		_, _ = walk(b, l.key, first, func(fr frame) error {
 			for _, json := range fr.json {
 				r, err := ParseRecord(json)
 				if err != nil || r.Seq > written {

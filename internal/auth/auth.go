@@ -152,7 +152,7 @@ func (p *Place) checkDoc() error {
 	}
 	for _, a := range p.doc.Accounts {
 		if _, _, _, err := parseHash(a.Password); err != nil || !a.Role.Valid() {
-			return fmt.Errorf("%w: account %q: role %q, %v", document.ErrDamaged, a.Name, a.Role, err)
+			return fmt.Errorf("%w: account %q: role %q, %w", document.ErrDamaged, a.Name, a.Role, err)
 		}
 	}
 	return nil
@@ -288,7 +288,7 @@ func (p *Place) ChangePassword(ctx context.Context, s *Session, old, fresh strin
 		return nil
 	})
 	if err != nil {
-		p.record(who, passwordChange, name, storage)
+		_ = p.record(who, passwordChange, name, storage)
 		return "", nil, fmt.Errorf("change the password of %s: %w", name, err)
 	}
 	p.endAll(name, "password")
@@ -326,7 +326,7 @@ func (p *Place) ResetPassword(ctx context.Context, by actor.Actor, name, fresh s
 		return nil
 	})
 	if err != nil {
-		p.record(by, passwordReset, name, storage)
+		_ = p.record(by, passwordReset, name, storage)
 		return fmt.Errorf("reset the password of %s: %w", name, err)
 	}
 	p.throttle.forgetAll("a:"+fold(name), "change:"+fold(name))

@@ -201,7 +201,7 @@ func (p *Place) Used(s *Session) {
 		return
 	}
 	p.saving.Unlock()
-	p.saveSessions() // an error costs a sign-in after a restart, no more
+	_ = p.saveSessions() // an error costs a sign-in after a restart, no more
 }
 
 // saveSessions writes who is signed in.
@@ -256,10 +256,10 @@ func (p *Place) endAll(name, why string) {
 	}
 	p.mu.Unlock()
 	for _, s := range ended {
-		p.record(s.Actor(), sessionEnd, name, why) // the change itself is recorded already
+		_ = p.record(s.Actor(), sessionEnd, name, why) // the change itself is recorded already
 	}
 	if len(ended) > 0 {
-		p.saveSessions() // if that fails, loadSessions sees that they are older than the password
+		_ = p.saveSessions() // if that fails, loadSessions sees that they are older than the password
 	}
 }
 

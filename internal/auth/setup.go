@@ -143,7 +143,7 @@ func (p *Place) Claim(ctx context.Context, source, code, name, password string) 
 		return nil
 	})
 	if err != nil {
-		p.record(nobody, setupClaim, name, storage)
+		_ = p.record(nobody, setupClaim, name, storage)
 		return "", nil, fmt.Errorf("set up: %w", err)
 	}
 	p.mu.Lock()

@@ -128,7 +128,7 @@ func (c *Catalogue) connect() (err error) {
 }
 
 func (c *Catalogue) disconnect() {
-	for c.readers != nil && len(c.readers) > 0 {
+	for len(c.readers) > 0 {
 		(<-c.readers).close()
 	}
 	c.readers = nil

@@ -50,12 +50,12 @@ func equal(a, b *conn, table, sql string) error {
 	if err != nil {
 		return err
 	}
-	defer x.Reset()
+	defer func() { _ = x.Reset() }()
 	y, err := b.stmt(sql)
 	if err != nil {
 		return err
 	}
-	defer y.Reset()
+	defer func() { _ = y.Reset() }()
 	for {
 		moreX, moreY := x.Step(), y.Step()
 		if err := x.Err(); err != nil {

@@ -118,7 +118,7 @@ func (c *Catalogue) batch(l Source, at uint64) (uint64, error) {
 		at = i + 1
 		return b.leaf(i, leaf)
 	})
-	if err == errBatch {
+	if errors.Is(err, errBatch) {
 		err = nil
 	}
 	if err == nil {
@@ -137,7 +137,7 @@ func (c *Catalogue) batch(l Source, at uint64) (uint64, error) {
 		err = w.exec(`COMMIT`)
 	}
 	if err != nil {
-		w.exec(`ROLLBACK`)
+		_ = w.exec(`ROLLBACK`)
 		return first, err
 	}
 	return at, nil

@@ -106,7 +106,7 @@ func WriteFile(fsys FS, name string, data []byte) (err error) {
 		err = fsys.Rename(tmp, name)
 	}
 	if err != nil {
-		fsys.Remove(tmp) // best effort: the next WriteFile truncates it
+		_ = fsys.Remove(tmp) // best effort: the next WriteFile truncates it
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := fsys.SyncDir(path.Dir(name)); err != nil {

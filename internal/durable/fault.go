@@ -196,7 +196,7 @@ func (m *Mem) do(o Op, apply func() error) (err error) {
 		}
 	case rule.Fault == CrashBefore, rule.Fault == CrashAfter:
 		if rule.Fault == CrashAfter {
-			apply()
+			_ = apply()
 		}
 		m.dead = true
 		err = fmt.Errorf("%s %s: %w", o.Kind, o.Name, ErrCrashed)

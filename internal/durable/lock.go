@@ -34,7 +34,7 @@ func Lock(dir string) (*LockFile, error) {
 	}
 	// Only a courtesy to who is refused; the hold is the flock.
 	if err := f.Truncate(0); err == nil {
-		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &LockFile{f}, nil
 }

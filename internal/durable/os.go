@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -120,7 +121,7 @@ func (f file) control(op string, call func(int) error) error {
 	}
 	if cerr := c.Control(func(fd uintptr) {
 		for {
-			if err = call(int(fd)); err != unix.EINTR {
+			if err = call(int(fd)); !errors.Is(err, unix.EINTR) {
 				return
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"vigil/internal/media"
 )
@@ -168,5 +167,3 @@ func open(l Leaf, k Kind, version byte, digests int) (*parser, error) {
 	}
 	return p, nil
 }
-
-func clamp32(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }

@@ -226,7 +226,7 @@ func (l *Ledger) keep(ctx context.Context, c *copier) {
 		}
 		select {
 		case <-ctx.Done():
-			l.round(c) // the last leaves; its failure is the next start's Behind
+			_ = l.round(c) // the last leaves; its failure is the next start's Behind
 			return
 		case <-c.stop:
 			return

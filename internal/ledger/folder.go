@@ -254,11 +254,11 @@ func (f *folder) removePartials(level int, n uint64, keep int) {
 	}
 	for _, e := range list {
 		if width(e.Name()) > keep {
-			f.FS.Remove(path.Join(dir, e.Name()))
+			_ = f.FS.Remove(path.Join(dir, e.Name()))
 		}
 	}
 	if keep == 0 {
-		f.FS.Remove(dir)
+		_ = f.FS.Remove(dir)
 		delete(f.known, dir)
 		delete(f.named, dir)
 	}

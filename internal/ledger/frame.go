@@ -159,5 +159,4 @@ func openFrame(b []byte, key seal.Key, scratch *frameScratch, fn func(i uint64, 
 type frameScratch struct {
 	plain   []byte
 	digests [MaxDigests]Digest
-	entry   []byte
 }

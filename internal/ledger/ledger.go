@@ -110,8 +110,9 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		opened = append(opened, f)
 	}
 	if homeErr != nil {
-		homeErr = Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}
-		l.findings = append(l.findings, homeErr.(Finding))
+		unreadable := Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}
+		homeErr = unreadable
+		l.findings = append(l.findings, unreadable)
 		if err := l.setAside(home, opened); err != nil {
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(homeErr, err))
 		}
@@ -277,7 +278,7 @@ func (f *folder) prepare(leaves []Leaf) (salted []Leaf, next edge, full []tile) 
 	for i, leaf := range leaves {
 		salted[i] = leaf.salted()
 		entry = salted[i].AppendPublic(entry[:0])
-		next.add(entry, leafHash(entry), collect(&full)) // collect does not fail
+		_ = next.add(entry, leafHash(entry), collect(&full)) // collect does not fail
 	}
 	return salted, next, full
 }

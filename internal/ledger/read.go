@@ -82,7 +82,7 @@ func (r *reader) leaves(from, to uint64, fn func(i uint64, leaf Leaf) error) err
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		if _, err := walk(b, spanKey(r.home.key, r.home.keys.Origin, span), span, next, &r.s, give, nil); err == errStop {
+		if _, err := walk(b, spanKey(r.home.key, r.home.keys.Origin, span), span, next, &r.s, give, nil); errors.Is(err, errStop) {
 			return nil
 		} else if err != nil {
 			return err
@@ -196,7 +196,7 @@ func (r *reader) mend(from, to uint64, fn func(i uint64, leaf Leaf) error) error
 				next++
 				return fn(i, leaf)
 			}, nil)
-			if err != nil && err != errStop {
+			if err != nil && !errors.Is(err, errStop) {
 				return err
 			}
 		}

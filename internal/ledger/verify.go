@@ -77,7 +77,7 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 		if span == v.span && int64(len(b)) > v.logEnd {
 			b = b[:v.logEnd]
 		}
-		walk(b, spanKey(f.key, f.keys.Origin, span), span, e.size, &s, func(i uint64, leaf Leaf) error {
+		_, _ = walk(b, spanKey(f.key, f.keys.Origin, span), span, e.size, &s, func(i uint64, leaf Leaf) error {
 			if i > e.size {
 				lost(i)
 			}
@@ -92,7 +92,7 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 		lost(v.head.Size)
 	}
 	for _, t := range e.partials() {
-		compare(t)
+		_ = compare(t)
 	}
 	if e.size != v.head.Size || e.root() != v.head.Root {
 		report(e.size, errTiles)

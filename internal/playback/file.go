@@ -32,7 +32,7 @@ func (p *Plan) WriteFile(ctx context.Context, fsys durable.FS, name string, prog
 		err = fsys.Rename(tmp, name)
 	}
 	if err != nil {
-		fsys.Remove(tmp) // best effort: it is the caller's folder, and the error says the rest
+		_ = fsys.Remove(tmp) // best effort: it is the caller's folder, and the error says the rest
 		return nil, sum, fmt.Errorf("export to %s: %w", name, err)
 	}
 	if err := fsys.SyncDir(path.Dir(name)); err != nil {

@@ -287,7 +287,7 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 		}
 	})
 	if err == nil && plan.Next > x.From {
-		j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
+		_, _ = j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
 	}
 }
 

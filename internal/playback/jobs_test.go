@@ -100,11 +100,11 @@ func TestJobs(t *testing.T) {
 // TestJobInParts: where one file must end, the next job goes on by itself.
 func TestJobInParts(t *testing.T) {
 	l := newLibrary(t)
-	r := l.record(justPictures)
+	l.record(justPictures)
 	larger := slices.Clone(justPictures)
 	larger[0].Width++
 	for s, tracks := range [][]media.Track{justPictures, justPictures, larger, justPictures} {
-		r = l.record(tracks)
+		r := l.record(tracks)
 		r.begin(nil)
 		r.add(gop(at(float64(s))))
 		r.end(media.CutCodec)

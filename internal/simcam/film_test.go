@@ -85,7 +85,7 @@ func TestCutPictures(t *testing.T) {
 			t.Fatal(err)
 		}
 		var decode func(*rtp.Packet) ([][]byte, error)
-		more := error(nil)
+		var more error
 		if f.codec == media.H264 {
 			d := &rtph264.Decoder{PacketizationMode: 1}
 			if err := d.Init(); err != nil {

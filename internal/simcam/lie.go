@@ -67,7 +67,7 @@ func (f *Feed) lie(l *line, stamp uint32) {
 	for _, c := range f.readers {
 		if c != nil {
 			b := slipped(f.faults.lie, c.channel, l, stamp)
-			go c.Write(b) // may block on a slow reader, which must not stop the others; ends with the connection
+			go func() { _, _ = c.Write(b) }() // may block on a slow reader, which must not stop the others; ends with the connection
 		}
 	}
 }

@@ -346,7 +346,7 @@ func (c *checker) absent(id media.SegmentID, p *promise) {
 
 // newer tells whether a segment came or went while Check was at work.
 func (c *checker) newer(kind ledger.Kind, id media.SegmentID) (found bool) {
-	c.s.cfg.Ledger.Follow(c.size, func(_ uint64, l ledger.Leaf) error {
+	_ = c.s.cfg.Ledger.Follow(c.size, func(_ uint64, l ledger.Leaf) error {
 		if l.Kind != kind || l.Lost {
 			return nil
 		}

@@ -110,7 +110,7 @@ func (s *Store) commit(ctx context.Context, leaves []ledger.Leaf) {
 		switch {
 		case err != nil:
 			it.stage = gone
-			s.note(failed(it.by, it.info, Cause(err), err))
+			_ = s.note(failed(it.by, it.info, Cause(err), err))
 		case safe == size:
 			it.stage = hardened
 		}
@@ -125,7 +125,7 @@ func (s *Store) commit(ctx context.Context, leaves []ledger.Leaf) {
 		leaf, err := it.meta.Leaf()
 		if err != nil { // cannot be: what it is made of was checked
 			it.stage = gone
-			s.note(failed(it.by, it.info, media.DiskFailed, err))
+			_ = s.note(failed(it.by, it.info, media.DiskFailed, err))
 			continue
 		}
 		batch, leaves = append(batch, it), append(leaves, leaf)

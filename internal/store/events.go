@@ -125,6 +125,6 @@ func (s *Store) tell() {
 		if c.to.Err != nil {
 			e.Detail["error"] = c.to.Err.Error()
 		}
-		s.note(e)
+		_ = s.note(e)
 	}
 }

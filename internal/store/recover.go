@@ -308,7 +308,7 @@ func isBlank(f *File) (bool, error) {
 	b := make([]byte, 64<<10)
 	for at := int64(0); at < f.Size(); at += int64(len(b)) {
 		n, err := f.ReadAt(b, at)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
 		if bytes.Count(b[:n], []byte{0}) != n {
@@ -324,7 +324,8 @@ func isBlank(f *File) (bool, error) {
 //
 //vigil:clause 5.2.8.2
 func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse ledger.OpenSegment) error {
-	reason, end := "", r.Summary.End
+	var reason string
+	end := r.Summary.End
 	if r.Summary.Records >= int(pulse.Records) {
 		then, err := r.At(f, int(pulse.Records))
 		if err != nil {
@@ -346,7 +347,7 @@ func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse le
 		return nil
 	}
 	rest := make([]byte, f.Size()-r.Valid)
-	if _, err := f.ReadAt(rest, r.Valid); err != nil && err != io.EOF {
+	if _, err := f.ReadAt(rest, r.Valid); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return durable.WriteFile(root, path.Join(volume.Quarantine, r.Summary.Segment.String()+".rest"), rest)
@@ -364,14 +365,14 @@ func (s *Store) tampered(p ledger.OpenSegment, info segment.Info, until int64, r
 		args["seconds"] = strconv.FormatInt((max(0, p.Until-until)+int64(time.Second)-1)/int64(time.Second), 10)
 	}
 	s.cfg.Alerts.Raise(FileTampered, p.Segment.String(), args)
-	s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.tampered", Object: p.Segment.String(), Camera: info.Camera, Reason: reason, Detail: args})
+	_ = s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.tampered", Object: p.Segment.String(), Camera: info.Camera, Reason: reason, Detail: args})
 }
 
 // damaged raises the alert for a file of the ledger.
 func (s *Store) damaged(kind string, m ledger.SegmentMeta, reason string) {
 	args := map[string]string{"stream": m.Stream.String(), "camera": m.Camera.String(), "from": stamp(m.Start), "to": stamp(m.End), "reason": reason}
 	s.cfg.Alerts.Raise(kind, m.Segment.String(), args)
-	s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.damaged", Object: m.Segment.String(), Camera: m.Camera, Reason: reason, Detail: args})
+	_ = s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.damaged", Object: m.Segment.String(), Camera: m.Camera, Reason: reason, Detail: args})
 }
 
 // missing raises an alert for each segment that was open in the last pulse and
@@ -404,7 +405,7 @@ func (s *Store) missing(p *past, seen map[media.SegmentID]bool) {
 
 // inLedger tells whether a segment got its leaf since.
 func (s *Store) inLedger(id media.SegmentID, from uint64) (found bool) {
-	s.cfg.Ledger.Follow(from, func(_ uint64, l ledger.Leaf) error {
+	_ = s.cfg.Ledger.Follow(from, func(_ uint64, l ledger.Leaf) error {
 		if l.Kind == ledger.Segment && !l.Lost {
 			if m, err := ledger.ParseSegment(l); err == nil && m.Segment == id {
 				found = true

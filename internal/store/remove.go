@@ -90,14 +90,14 @@ func (s *Store) remove(ctx context.Context, by actor.Actor, segs []Ref, why medi
 	if _, err := s.cfg.Ledger.Append(ctx, leaves); err != nil {
 		s.pay(slices.Collect(maps.Keys(roots)), owed)
 		for _, r := range segs {
-			s.note(removal(by, r, why, reason, err))
+			_ = s.note(removal(by, r, why, reason, err))
 		}
 		return err
 	}
 
 	// 2. Audit.
 	for _, r := range segs {
-		s.note(removal(by, r, why, reason, nil))
+		_ = s.note(removal(by, r, why, reason, nil))
 	}
 
 	// 3. Files.
@@ -170,7 +170,7 @@ func (s *Store) resumeRemovals(root durable.FS, gone map[media.SegmentID]int64) 
 		}
 		// An hour and a day without footage leave no folder. Full ones refuse.
 		if root.Remove(dir) == nil {
-			root.Remove(path.Dir(dir))
+			_ = root.Remove(path.Dir(dir))
 		}
 	}
 	return nil

@@ -270,7 +270,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer stop()
 	var volumes, visitor sync.WaitGroup
 	for _, v := range s.cfg.Volumes {
-		volumes.Go(func() { v.Run(disks) })
+		volumes.Go(func() { _ = v.Run(disks) })
 	}
 	visitor.Go(func() { s.visit(ctx) })
 

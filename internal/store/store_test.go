@@ -105,7 +105,7 @@ func TestAttachedBefore(t *testing.T) {
 		}
 		r.boot()
 		time.Sleep(5 * time.Second)
-		if !r.board.stands(DiskTrouble+" mnt") {
+		if !r.board.stands(DiskTrouble + " mnt") {
 			t.Error("nobody is told that the disk is missing")
 		}
 		if err := r.disk.Rename("elsewhere", "mnt"); err != nil {
@@ -114,7 +114,7 @@ func TestAttachedBefore(t *testing.T) {
 		r.end()
 		r.boot()
 		time.Sleep(2 * time.Second)
-		if r.board.stands(DiskTrouble+" mnt") {
+		if r.board.stands(DiskTrouble + " mnt") {
 			t.Error("the disk is still said to be missing")
 		}
 		r.end()

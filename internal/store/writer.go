@@ -90,10 +90,10 @@ func (s *Store) Create(by actor.Actor, info segment.Info, tracks *media.Tracks, 
 	w := &Writer{s: s, by: by, info: info, gap: before, since: s.cfg.Ledger.Size()}
 	if err := s.begin(w, tracks, before); err != nil {
 		r := &Refusal{info.Segment, Cause(err), fmt.Errorf("create: %w", err)}
-		s.note(failed(w.by, info, r.Cause, r.Err))
+		_ = s.note(failed(w.by, info, r.Cause, r.Err))
 		return nil, r
 	}
-	s.note(opened(w))
+	_ = s.note(opened(w))
 	return w, nil
 }
 
@@ -210,7 +210,7 @@ func (w *Writer) Close(end media.Cause) {
 		buf.B, sum = w.seg.Finish(buf.B, end)
 		item.meta = meta(sum, w.keyID)
 		w.s.budget.Force(int64(len(buf.B)))
-		w.file.Write(buf) // an error is found by the beat
+		_ = w.file.Write(buf) // an error is found by the beat
 	}
 	w.seg = nil
 	w.file.End()

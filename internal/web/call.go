@@ -194,7 +194,7 @@ func (c *call) allow(rt route) error {
 	missing := c.resolve(rt)
 	err := access.Allow(c.subject, c.right)
 	if errors.Is(err, access.ErrDenied) {
-		c.record("access", c.r.Method+" "+c.r.URL.Path, audit.Denied, string(rt.action), nil)
+		_ = c.record("access", c.r.Method+" "+c.r.URL.Path, audit.Denied, string(rt.action), nil)
 	}
 	if err == nil && missing {
 		return notFound()

@@ -133,7 +133,7 @@ func (c *Certificate) renew(now time.Time) error {
 func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.renew(time.Now()) // tried again at the next handshake
+	_ = c.renew(time.Now()) // tried again at the next handshake
 	return c.cert, nil
 }
 

@@ -78,7 +78,7 @@ func (c *call) startExport() error {
 	}
 	e, err := c.Exports.Start(c.r.Context(), c.who(), o)
 	if err != nil {
-		c.record(audit.Export, c.camera.Name, audit.Failed, c.problemOf(err).code, detail)
+		_ = c.record(audit.Export, c.camera.Name, audit.Failed, c.problemOf(err).code, detail)
 		return err
 	}
 	return c.answer(http.StatusAccepted, c.exportBody(e))

@@ -71,7 +71,7 @@ func newPage() (*page, error) {
 func squeeze(raw []byte) []byte {
 	var b bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one it knows
-	w.Write(raw)
+	_, _ = w.Write(raw)
 	w.Close()
 	return b.Bytes()
 }

@@ -34,7 +34,7 @@ func (p *Pool) watchNames(ctx context.Context) {
 		m := &wire.Names{Servers: nameServers(text)}
 		p.mu.Lock()
 		for pr := range p.running {
-			go pr.send(0, m) // a process that does not read is found by its pings
+			go func() { _ = pr.send(0, m) }() // a process that does not read is found by its pings
 		}
 		p.mu.Unlock()
 	}

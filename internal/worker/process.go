@@ -131,7 +131,7 @@ func (pr *process) buried() string {
 	if last := pr.words.wait(time.Second); last != 0 {
 		pr.culprit.CompareAndSwap(0, last)
 	}
-	pr.conn.SetReadDeadline(time.Now().Add(time.Second)) // what it wrote lies in the socket; who else could hold it open?
+	_ = pr.conn.SetReadDeadline(time.Now().Add(time.Second)) // what it wrote lies in the socket; who else could hold it open?
 	<-pr.words.reader
 	pr.conn.Close()
 	return how
@@ -144,7 +144,7 @@ func (pr *process) send(number uint32, m wire.Message) error {
 	if err != nil {
 		return fmt.Errorf("order %v: %w", m.Kind(), err)
 	}
-	pr.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = pr.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	if _, err := pr.conn.Write(frame); err != nil {
 		return fmt.Errorf("order %v: %w", m.Kind(), err)
 	}

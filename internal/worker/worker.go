@@ -150,8 +150,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	p.watchNames(ctx)
-	p.mu.Lock() // no group starts after this: launch looks at ctx
-	p.mu.Unlock()
+	p.mu.Lock()   // no group starts after this: launch looks at ctx
+	p.mu.Unlock() //nolint:staticcheck // empty on purpose: it waits for a Set that was before it
 	p.wait.Wait()
 	close(p.spawner.done)
 	p.mu.Lock()

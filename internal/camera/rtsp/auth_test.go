@@ -68,7 +68,7 @@ func TestChoose(t *testing.T) {
 		{"nothing offered", plain, nil, AuthUnknown},
 	} {
 		cred, err := choose(challengesOf(c.offers...), &c.o)
-		got := ""
+		var got string
 		switch {
 		case err != nil:
 			got = err.Code

@@ -38,21 +38,21 @@ func connect(ctx context.Context, o *Options, to URL) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{o: o, to: to, nc: nc, sc: newScanner(nc), cert: cert, frame: func(item) {}, patience: writeTimeout}
-	c.unhook = context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // closed: even better
+	c.unhook = context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) }) // closed: even better
 	return c, nil
 }
 
 func (c *conn) close() {
 	c.unhook()
 	if tc, ok := c.nc.(*tls.Conn); ok {
-		tc.NetConn().SetDeadline(time.Now().Add(goodbyeTimeout)) //nolint:errcheck // on the way out
+		tc.NetConn().SetDeadline(time.Now().Add(goodbyeTimeout)) // on the way out
 	}
 	c.nc.Close()
 }
 
 // write sends bytes; a camera that does not read must not hold us up.
 func (c *conn) write(b []byte) error {
-	c.nc.SetWriteDeadline(time.Now().Add(c.patience)) //nolint:errcheck // the write says so
+	c.nc.SetWriteDeadline(time.Now().Add(c.patience)) // the write says so
 	_, err := c.nc.Write(b)
 	return err
 }
@@ -160,7 +160,7 @@ func (c *conn) redial(ctx context.Context) error {
 
 // reply waits for the reply to request n.
 func (c *conn) reply(ctx context.Context, step string, n int) (*message, error) {
-	c.nc.SetReadDeadline(time.Now().Add(replyTimeout)) //nolint:errcheck // the read says so
+	c.nc.SetReadDeadline(time.Now().Add(replyTimeout)) // the read says so
 	for {
 		if err := ctx.Err(); err != nil { // or the deadline just set hides the end of ctx
 			return nil, err

@@ -50,7 +50,7 @@ func (s *session) teardown() {
 		return
 	}
 	until := time.Now().Add(goodbyeTimeout)
-	s.c.nc.SetReadDeadline(until) //nolint:errcheck // closing anyway
+	s.c.nc.SetReadDeadline(until) // closing anyway
 	for time.Now().Before(until) {
 		it, err := s.c.sc.next()
 		if err != nil || it.msg != nil && it.msg.method == "" && it.msg.cseq() == n {

@@ -254,8 +254,8 @@ func launch(t *testing.T, port string, name string, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) //nolint:errcheck // with its children
-		cmd.Wait()                                      //nolint:errcheck // killed
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with its children
+		cmd.Wait()                                      // killed
 	})
 	lines := make(chan string, 100)
 	go func() {

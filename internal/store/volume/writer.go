@@ -135,7 +135,7 @@ func (v *Volume) bury() {
 	v.tombs = nil
 	v.mu.Unlock()
 	for _, c := range tombs {
-		v.do(c.Close) // what it would say is known
+		_ = v.do(c.Close) // what it would say is known
 	}
 }
 

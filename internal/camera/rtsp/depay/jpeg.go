@@ -36,7 +36,6 @@ type mjpeg struct {
 }
 
 var (
-	errJPEGHeader   = &Error{Code: "jpeg-header"}
 	errJPEGFragment = &Error{Code: "jpeg-fragment"}
 	errJPEGTables   = &Error{Code: "jpeg-tables"}
 	errJPEGSize     = &Error{Code: "jpeg-size"}
@@ -93,7 +92,7 @@ func (s *mjpeg) push(p *Packet) error {
 	}
 	if offset == 0 {
 		if s.open { // no marker
-			s.end()
+			_ = s.end()
 		}
 		var tables []byte
 		precision := byte(0)
