@@ -24,7 +24,7 @@ type library struct{ *places }
 func (l library) Stored(ctx context.Context, stream media.StreamID, from, to int64, fn func(playback.Stored) error) error {
 	var list []playback.Stored
 	if err := l.catalogue.Segments(stream, from, to, func(g catalogue.Segment) bool {
-		list = append(list, playback.Stored{Segment: g.Segment, Start: g.Start, End: g.End})
+		list = append(list, playback.Stored{Segment: g.Segment, Leaf: g.Leaf, Start: g.Start, End: g.End})
 		return ctx.Err() == nil
 	}); err != nil {
 		return err

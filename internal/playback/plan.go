@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ const margin = 10 * media.TicksPerSecond
 
 // Watch plans what a player gets in one go: from the last random access unit
 // not after from, or the first footage after it, up to to; at most for that long, with one
-// initialisation segment, and with times that only rise. It opens every segment in that time: ask for
+// initialisation segment. Footage comes in the order in which it was recorded: where the clock was set back, times go
+// back, and what was recorded of one time twice is there twice. It opens every segment in that time: ask for
 // little after a jump, for more later. The error wraps ErrNoFootage if there is none.
 func (p *Player) Watch(ctx context.Context, stream media.StreamID, from, to, long media.Ticks) (*Plan, error) {
 	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, player: p}, watch: true, long: long})
@@ -91,9 +93,12 @@ func (p *Player) plan(ctx context.Context, b *builder) (*Plan, error) {
 		b.Next = ticks(rows[maxRows-1].End)
 		young = nil
 	}
-	for _, row := range rows {
+	for _, row := range recorded(rows) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if row.Start > nanos(b.To+margin) {
+			continue // To may have come nearer
 		}
 		if b.stored(row) {
 			break
@@ -107,6 +112,28 @@ func (p *Player) plan(ctx context.Context, b *builder) (*Plan, error) {
 		}
 	}
 	return b.finish()
+}
+
+// recorded puts segments into the order in which they were recorded, which is
+// not that of their times where the clock was set back. Removed stretches stay before what followed them.
+func recorded(rows []Stored) []Stored {
+	type place struct {
+		Stored
+		leaf uint64
+	}
+	list := make([]place, len(rows))
+	next := ^uint64(0)
+	for i, row := range slices.Backward(rows) {
+		if row.Gone == "" {
+			next = row.Leaf
+		}
+		list[i] = place{row, next}
+	}
+	slices.SortStableFunc(list, func(a, b place) int { return cmp.Compare(a.leaf, b.leaf) })
+	for i, p := range list {
+		rows[i] = p.Stored
+	}
+	return rows
 }
 
 // nanos and ticks convert times since the epoch; the ends of time stay in range.
@@ -174,14 +201,20 @@ func (b *builder) add(r *segment.Reader, s span) bool {
 		return false // a clock that was set back may bring more
 	}
 	if !b.fits(r.Tracks()) {
+		if b.watch && entries[i].DTS < b.end {
+			return false // the clock and the coding changed: only a file of its own can have it
+		}
 		return b.stop(entries[i].DTS)
 	}
 	if len(b.spans) == 0 {
 		b.Start, b.Tracks, b.Init = entries[i].DTS, r.Tracks(), r.Init()
 	}
 	s.first, s.last, s.at = i, i, b.payload
-	for ; s.last < len(entries) && entries[s.last].DTS < b.To; s.last++ {
+	for ; s.last < len(entries); s.last++ {
 		e := &entries[s.last]
+		if e.DTS >= b.To && (b.Next == 0 || e.RandomAccess) { // a GOP belongs to where it begins, when there is more
+			break
+		}
 		if b.enough(e, s.last > s.first || len(b.spans) > 0) {
 			b.keep(s)
 			return b.stop(e.DTS)
@@ -216,10 +249,8 @@ func (b *builder) begin(entries []segment.Entry) int {
 		return at
 	}
 	i := 0
-	if b.watch && entries[0].DTS < b.end-maxHole/2 { // a clock was set back: what is already shown is not shown again
-		for i < n && entries[i].DTS < b.end {
-			i++
-		}
+	for i < n && entries[i].DTS < b.From { // a clock was set back, to before what was asked for
+		i++
 	}
 	if i > 0 || b.broken || entries[0].DTS-b.end > maxHole {
 		for i < n && !entries[i].RandomAccess {
@@ -300,9 +331,14 @@ func (b *builder) keep(s span) {
 	}
 }
 
+// stop says that there is more from next on, and whether nothing can come any
+// more. Where a clock was set back, what was recorded of the same time later still belongs here.
 func (b *builder) stop(next media.Ticks) bool {
-	b.Next, b.full = next, true
-	return true
+	b.Next, b.full = next, !b.watch
+	if b.watch {
+		b.To = next
+	}
+	return b.full
 }
 
 func (b *builder) finish() (*Plan, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"vigil/internal/fmp4"
@@ -213,25 +214,41 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// TestClockSetBack: a player gets times that rise; a file gets all there is.
+// TestClockSetBack: all there is comes in the order in which it was recorded,
+// to a player, to a player that asks piece by piece, and in a file.
 func TestClockSetBack(t *testing.T) {
 	l := newLibrary(t)
 	r := l.record(justPictures)
-	for _, starts := range [][]float64{{0, 1, 2, 3, 4, 5}, {3, 4, 5, 6, 7}} {
+	for _, starts := range [][]float64{{0, 1, 2}, {3, 4, 5}, {0.5, 1.5, 2.5, 3.5}, {4.5, 5.5, 6.5}, {7.5, 8.5}} {
 		r.begin(nil)
 		for _, s := range starts {
 			r.add(gop(at(s)))
 		}
 		r.end(media.CutClock)
 	}
+	l.stored(t) // as a catalogue has them
 	_, got, err := l.watch(at(0), at(20), 600*second)
-	if want := []string{"0.00", "1.00", "2.00", "3.00", "4.00", "5.00", "6.00", "7.00"}; err != nil || !slices.Equal(got, want) {
+	if want := strings.Fields("0.00 1.00 2.00 3.00 4.00 5.00 0.50 1.50 2.50 3.50 4.50 5.50 6.50 7.50 8.50"); err != nil || !slices.Equal(got, want) {
 		t.Errorf("watched %v, %v", got, err)
+	}
+	got = nil
+	for from := at(0); from != 0; {
+		plan, some, err := l.watch(from, at(20), 2*second)
+		if err != nil || plan.Next != 0 && plan.Next <= from {
+			t.Fatalf("from %.2f: %v, next %.2f, %v", secs(from), some, secs(plan.Next), err)
+		}
+		got, from = append(got, some...), plan.Next
+	}
+	if want := strings.Fields("0.00 1.00 0.50 1.50 2.00 3.00 2.50 3.50 4.00 5.00 4.50 5.50 6.50 7.50 8.50"); !slices.Equal(got, want) {
+		t.Errorf("piece by piece %v", got)
+	}
+	if _, got, err = l.watch(at(1.5), at(3), 600*second); err != nil || !slices.Equal(got, strings.Fields("1.00 2.00 1.50 2.50")) {
+		t.Errorf("from the middle: %v, %v", got, err)
 	}
 	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(20), true))
 	var b bytes.Buffer
 	x := must(plan.Export(context.Background(), &b, nil))
-	if want := []fmp4.Jump{{At: 6 * second, From: at(6), To: at(3)}}; !reflect.DeepEqual(x.Jumps, want) || plan.samples != 55 {
+	if want := []fmp4.Jump{{At: 6 * second, From: at(6), To: at(0.5)}}; !reflect.DeepEqual(x.Jumps, want) || plan.samples != 75 {
 		t.Errorf("jumps %+v, %d samples", x.Jumps, plan.samples)
 	}
 }

@@ -35,6 +35,7 @@ type Library interface {
 // A Stored is a segment that the ledger has.
 type Stored struct {
 	Segment media.SegmentID
+	Leaf    uint64      // its index in the ledger: the order of recording
 	Start   int64       // arrival of its first unit, ns since the epoch
 	End     int64       // of its last
 	Gone    media.Cause // not "": it was removed, and why

@@ -179,7 +179,15 @@ func (r *recording) add(units []media.Unit) {
 func (r *recording) end(why media.Cause) {
 	file, s := r.w.Finish(r.file, why)
 	r.l.files[r.info.Segment] = file
-	r.l.rows = append(r.l.rows, Stored{Segment: r.info.Segment, Start: s.Start, End: s.End})
+	r.l.rows = append(r.l.rows, Stored{Segment: r.info.Segment, Leaf: uint64(len(r.l.rows)), Start: s.Start, End: s.End})
+}
+
+// stored sorts segments by their start, as a catalogue does.
+func (l *library) stored(t *testing.T) {
+	slices.SortFunc(l.rows, func(a, b Stored) int { return cmp.Compare(a.Start, b.Start) })
+	if slices.IsSortedFunc(l.rows, func(a, b Stored) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
+		t.Fatal("no clock was set back")
+	}
 }
 
 // stay leaves the segment open, as it stands.

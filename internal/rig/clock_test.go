@@ -36,7 +36,7 @@ func TestClock(t *testing.T) {
 	r.Simulate(four()...)
 	r.Settings(func(storage map[string]any) { storage["retentionDays"] = 1 })
 	r.WaitRecording()
-	steps := []time.Duration{-time.Hour, time.Hour, -24 * time.Hour, 24 * time.Hour, 24 * time.Hour, 25 * time.Hour, -49 * time.Hour, -2 * time.Second}
+	steps := []time.Duration{-time.Hour, time.Hour, -24 * time.Hour, 24 * time.Hour, 24 * time.Hour, 25 * time.Hour, -49 * time.Hour, -4 * time.Second}
 	var when []time.Time
 	for _, step := range steps {
 		time.Sleep(3 * time.Second)

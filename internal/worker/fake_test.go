@@ -154,8 +154,11 @@ func misbehave(spec wire.Spec, how string) {
 		raw(frame(spec.ID, unit))
 		raw(frame(spec.ID, unit))
 	case "future":
-		unit.DTS += 24 * 3600 * media.TicksPerSecond
-		raw(frame(spec.ID, unit))
+		time.Sleep(500 * time.Millisecond)                                     // what was handed over before goes first
+		for unit.DTS += 24 * 3600 * media.TicksPerSecond; ; unit.DTS += 9000 { // the first may be those of a step of the clock
+			raw(frame(spec.ID, unit))
+			time.Sleep(100 * time.Millisecond)
+		}
 	case "undeclared":
 		unit.Track = 3
 		raw(frame(spec.ID, unit))
@@ -164,7 +167,8 @@ func misbehave(spec wire.Spec, how string) {
 		later.DTS++
 		raw(frame(spec.ID, unit, later))
 	case "flood":
-		cause = media.CutClock // nothing else is wrong
+		time.Sleep(500 * time.Millisecond) // what was handed over before goes first
+		cause = media.CutClock             // nothing else is wrong
 		for {
 			unit.DTS++
 			raw(frame(spec.ID, unit))

@@ -98,6 +98,7 @@ type inlet struct {
 	fresh   bool // tracks were declared and no batch has come since
 	begun   bool // a batch has come
 	last    [media.MaxTracks + 1]media.Ticks
+	odd     time.Time // since then its times are not ours; zero: they are
 	batches *rate.Limiter
 	bytes   *rate.Limiter
 
@@ -217,18 +218,25 @@ func (in *inlet) check(b *media.Batch, now time.Time, c *clock) error {
 		in.last = [media.MaxTracks + 1]media.Ticks{-1, -1, -1, -1, -1}
 	}
 	low, high := c.window(now)
+	odd := time.Time{}
 	for i := range b.Units {
 		u := &b.Units[i]
 		if (i == 0 || b.Units[i-1].Track != u.Track) && u.DTS <= in.last[u.Track] {
 			return fmt.Errorf("%w: track %d at %d after %d", ErrBatch, u.Track, u.DTS, in.last[u.Track])
 		}
 		if arrived := media.TicksOf(time.Unix(0, u.Arrived)); u.DTS < low || u.DTS > high || arrived < low || arrived > high {
-			return fmt.Errorf("%w: track %d at %v, arrived %v", ErrTime, u.Track, u.DTS.Time(), arrived.Time())
+			if odd = in.odd; odd.IsZero() {
+				odd = now
+			}
+			if now.Sub(odd) >= ahead {
+				return fmt.Errorf("%w: track %d at %v, arrived %v", ErrTime, u.Track, u.DTS.Time(), arrived.Time())
+			}
 		}
 		if u.Camera < 0 {
 			u.Camera = 0 // the camera's clock may say what it likes: before 1970 it does not know
 		}
 	}
+	in.odd = odd
 	return nil
 }
 
@@ -239,8 +247,12 @@ type clock struct {
 	step time.Time // the last step
 }
 
-// forgive is how long after a step any time will do.
-const forgive = 3 * time.Minute
+// forgive is how long after a step any time will do, and ahead how long before:
+// a worker may see the step a moment before us.
+const (
+	forgive = 3 * time.Minute
+	ahead   = 2 * time.Second
+)
 
 // window returns the decode times to be believed.
 func (c *clock) window(now time.Time) (low, high media.Ticks) {

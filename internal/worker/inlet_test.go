@@ -88,6 +88,7 @@ func TestDoor(t *testing.T) {
 		if test.again {
 			in.declare(testTracks)
 		}
+		in.odd = now.Add(-ahead) // for a while already: no step of the clock that only the worker has seen
 		err := in.publish(testBatch(test.new, test.second...), now, c)
 		if !errors.Is(err, test.err) || (test.err == nil && (err != nil || f.got[1] != test.want)) {
 			t.Errorf("%s: %v, causes %q", test.name, err, f.got)
@@ -157,5 +158,36 @@ func TestDoorAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(500, step); n >= 1 { // a pool may lose a batch to the collector
 		t.Errorf("a batch costs %v allocations", n)
+	}
+}
+
+// TestStepSeenEarly: a worker sees a step of the clock a moment before the core
+// does. If none comes, it is not believed any more.
+func TestStepSeenEarly(t *testing.T) {
+	now := time.Now()
+	for _, comes := range []bool{true, false} {
+		in, c := testInlet(t, new(framing)), new(clock)
+		if err := in.declare(testTracks); err != nil {
+			t.Fatal(err)
+		}
+		for ms := media.Ticks(0); ms < 5000; ms += 500 {
+			at := now.Add(time.Duration(ms) * time.Millisecond)
+			u := media.Unit{Track: 1, RandomAccess: true, DTS: media.TicksOf(at), Arrived: at.UnixNano(), Data: []byte{1}}
+			var why media.Cause
+			switch {
+			case ms == 1000:
+				why = media.CutClock
+				fallthrough
+			case ms > 1000:
+				u.DTS, u.Arrived = u.DTS+media.TicksIn(24*time.Hour), u.Arrived+int64(24*time.Hour)
+			}
+			if ms >= 1500 && comes {
+				c.step = at
+			}
+			err := in.publish(testBatch(why, u), at, c)
+			if want := !comes && ms >= 3000; errors.Is(err, ErrTime) != want || err != nil && !want {
+				t.Errorf("step seen here %v, after %d ms: %v", comes, ms, err)
+			}
+		}
 	}
 }

@@ -1,5 +1,6 @@
 // Plays stored footage and live video of one stream in a <video>, through Media Source Extensions. Decode times of the fragments are
-// wall-clock times, so the instant on the screen is the origin plus currentTime, without a table.
+// wall-clock times, so the instant on the screen is the origin plus currentTime, without a table. Where the recorder's clock was set
+// back they go back: what was fetched before is played out, then the origin is another one.
 
 import { Splitter, type Piece } from './mp4'
 
@@ -21,6 +22,7 @@ const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
 const gapStep = 0.05
+const setBack = 0.5 // seconds by which times go back when a clock was set
 
 export class Player {
   private session = new AbortController()
@@ -79,6 +81,7 @@ export class Player {
 
     let buffer: SourceBuffer | undefined
     let next = from
+    let shown = 0 // the newest instant that was fetched
     for (let empty = 0; !signal.aborted; ) {
       const response = await this.feed.open(next, signal)
       if (!response?.body) {
@@ -108,8 +111,10 @@ export class Player {
         const { done, value } = await reader.read()
         if (done) break
         for (const piece of splitter.push(value)) {
+          if (this.origin && piece.time && piece.time < this.newest(buffer) - setBack * 1000) await this.turnBack(buffer, piece.time, signal)
           await this.append(buffer, piece, from, signal)
           if (piece.time) last = piece.time
+          shown = Math.max(shown, this.newest(buffer))
         }
         await this.room(signal)
       }
@@ -118,10 +123,22 @@ export class Player {
         await pause(Math.min(500 * 2 ** empty, 10_000), signal) // the recorder ended it: a camera went away, or a restart
         next = undefined
       } else {
-        next = Number(response.headers.get('Vigil-Next')) || (last ? this.origin + end(buffer) * 1000 + 1 : next)
+        next = Number(response.headers.get('Vigil-Next')) || (last ? shown + 1 : next)
         if (!last) await pause(1000, signal)
       }
     }
+  }
+
+  /** The newest instant in the buffer. */
+  private newest(buffer: SourceBuffer): number {
+    return this.origin + end(buffer) * 1000
+  }
+
+  /** Goes on at an earlier instant, when all before it has been shown. */
+  private async turnBack(buffer: SourceBuffer, time: number, signal: AbortSignal): Promise<void> {
+    while (end(buffer) - this.video.currentTime > 0.1) await pause(50, signal)
+    this.origin = time - end(buffer) * 1000
+    buffer.timestampOffset = -this.origin / 1000
   }
 
   private async append(buffer: SourceBuffer, piece: Piece, from: number | undefined, signal: AbortSignal): Promise<void> {
