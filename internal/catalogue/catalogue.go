@@ -38,7 +38,8 @@ type Catalogue struct {
 	readers chan *conn
 	closed  bool // guarded by mu
 
-	sick atomic.Pointer[error] // damage that a reader met: the next CatchUp makes the catalogue anew
+	newest newest                // while this is far behind
+	sick   atomic.Pointer[error] // damage that a reader met: the next CatchUp makes the catalogue anew
 }
 
 // Options of a catalogue. The zero value has good ones.

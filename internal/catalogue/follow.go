@@ -92,10 +92,16 @@ func (c *Catalogue) catchUp(ctx context.Context, l Source) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if bulk {
+			if err := c.newest.read(l); err != nil {
+				return err
+			}
+		}
 		if at, err = c.batch(l, at); err != nil {
 			return err
 		}
 	}
+	c.newest.forget()
 	return c.w.exec(createIDs)
 }
 

@@ -29,6 +29,24 @@ func (c *conn) sid(id media.StreamID) (sid int64, camera media.CameraID, err err
 // start and then by the order in the ledger, until fn returns false. Where our
 // clock was stepped back two may overlap. fn must not call the catalogue.
 func (c *Catalogue) Segments(id media.StreamID, from, to int64, fn func(Segment) bool) error {
+	young := c.newest.of(id, from, to)
+	if len(young) == 0 {
+		return c.segments(id, from, to, fn)
+	}
+	var list []Segment
+	if err := c.segments(id, from, to, func(g Segment) bool { list = append(list, g); return true }); err != nil {
+		return err
+	}
+	for _, g := range merge(list, young) {
+		if !fn(g) {
+			break
+		}
+	}
+	return nil
+}
+
+// segments is Segments of what was read in order.
+func (c *Catalogue) segments(id media.StreamID, from, to int64, fn func(Segment) bool) error {
 	return c.read(func(r *conn) error {
 		sid, camera, err := r.sid(id)
 		if err != nil || sid == 0 {

@@ -34,9 +34,10 @@ type Timeline struct {
 func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.Duration) (t Timeline, err error) {
 	near := max(int64(resolution), int64(time.Second))
 	coarse := near >= slot && to-from > 48*int64(time.Hour)
+	young := merge(nil, c.newest.of(id, from, to))
 	err = c.read(func(r *conn) error {
 		sid, _, err := r.sid(id)
-		if err != nil || sid == 0 {
+		if err != nil || sid == 0 && len(young) == 0 {
 			return err
 		}
 		if err := r.gaps(&t, sid, from, to); err != nil {
@@ -53,18 +54,26 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 			}
 			t.Ranges = append(t.Ranges, Range{a, b})
 		}
-		if coarse {
+		if coarse { // while the catalogue is made anew, without the newest
 			return r.query(`SELECT slot FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
 				n := s.ColumnInt64(0)
 				add(n*slot, (n+1)*slot, 0)
 				return true
 			}, sid, floor(from, slot), floor(to-1, slot)+1)
 		}
-		return r.query(`SELECT start, len FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
+		until := func(start int64) { // what is young starts before
+			for ; len(young) > 0 && young[0].Start < start; young = young[1:] {
+				add(young[0].Start, young[0].End, near)
+			}
+		}
+		err = r.query(`SELECT start, len FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
 			start := s.ColumnInt64(0)
+			until(start)
 			add(start, start+s.ColumnInt64(1), near)
 			return true
 		}, sid, from-longest, to)
+		until(to)
+		return err
 	})
 	return t, err
 }

@@ -1,0 +1,63 @@
+package catalogue
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"vigil/internal/ledger"
+)
+
+// A watched ledger tells before it is read.
+type watched struct {
+	synth
+	before func(from uint64)
+}
+
+func (w watched) Follow(from uint64, fn func(uint64, ledger.Leaf) error) error {
+	w.before(from)
+	return w.synth.Follow(from, fn)
+}
+
+// TestNewestFirst: while a catalogue is made anew, what was recorded last is
+// found, once and in order, and what was removed is not.
+func TestNewestFirst(t *testing.T) {
+	c, _, _ := newCatalogue(t, Options{Batch: 2000, Bulk: 1000})
+	src := watched{synth: synth{streams: 4, segments: 20_000, tombstones: 10}}
+	last := src.meta(src.segments - 1)
+	id, end := last.Stream, last.End
+	looks, ranges := 0, 0
+	src.before = func(from uint64) {
+		var starts []int64
+		if err := c.Segments(id, end-30*60e9, end, func(g Segment) bool { starts = append(starts, g.Start); return true }); err != nil {
+			t.Error(err)
+		}
+		if n := len(starts); n > 0 {
+			looks++
+			if n != 30 || !slices.IsSorted(starts) || starts[n-1] != last.Start {
+				t.Errorf("before leaf %d: %d segments, the last at %d; want 30 up to %d", from, n, starts[n-1], last.Start)
+			}
+		}
+		tl, err := c.Timeline(id, end-30*60e9, end, time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, r := range tl.Ranges {
+			if r.To == end {
+				ranges++
+			}
+		}
+	}
+	catchUp(t, c, src)
+	if looks < 15 || ranges < 15 { // twice a batch, but before the first
+		t.Errorf("the newest were found %d and %d times", looks, ranges)
+	}
+	if len(c.newest.list) != 0 || len(c.newest.of(id, 0, 1<<62)) != 0 {
+		t.Error("the newest are kept for ever")
+	}
+	young := newest{list: []Segment{{Segment: last.Segment, Stream: id, Start: last.Start, End: last.End}}}
+	young.leaf(1, ledger.TombstoneMeta{Segment: last.Segment, Stream: id, Start: last.Start, End: last.End}.Leaf())
+	if len(young.list) != 0 {
+		t.Error("what was removed is still found")
+	}
+}
