@@ -345,3 +345,6 @@ func ends(name string, most int) string {
 	}
 	return string(b)
 }
+
+// PID is the process id of the core.
+func (r *Rig) PID() int { return r.cmd.Process.Pid }
