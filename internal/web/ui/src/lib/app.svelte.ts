@@ -2,6 +2,7 @@
 
 import { call, configure, base, type Alert, type Camera, type Export, type Session, type Setup } from './api'
 import { initialLocale, text, type Key, type Locale } from './i18n'
+import { units } from './time'
 
 class App {
   locale = $state<Locale>(initialLocale())
@@ -18,6 +19,8 @@ class App {
   private skew = 0
   private events: EventSource | undefined
   private retry = 0
+  /** The session ended under the page: said where one signs in again. */
+  expired = $state(false)
 
   setLocale(locale: Locale): void {
     this.locale = locale
@@ -54,10 +57,11 @@ class App {
   }
 
   async signedIn(session: Session): Promise<void> {
-    this.session = session
     if (this.setup) this.setup.state = 'done'
-    await this.refresh()
-    this.listen()
+    if (!session.passwordMustChange) await this.refresh() // before a page shows: it would say that there are no cameras
+    this.session = session
+    this.expired = false
+    if (!session.passwordMustChange) this.listen()
   }
 
   /** Asks for everything again: after sign-in, after the event stream broke, after a change of language. */
@@ -65,7 +69,7 @@ class App {
     const [cameras, alerts, exports, settings, status] = await Promise.all([
       call('get', '/cameras'), call('get', '/alerts'), call('get', '/exports'), call('get', '/settings'), call('get', '/status'),
     ])
-    if (cameras.kind === 'ok') this.cameras = cameras.data.cameras
+    if (cameras.kind === 'ok') this.cameras = cameras.data.cameras.sort(byName)
     if (alerts.kind === 'ok') this.alerts = alerts.data.alerts
     if (exports.kind === 'ok') this.exports = exports.data.exports
     if (settings.kind === 'ok') this.zone = settings.data.timeZone
@@ -76,7 +80,7 @@ class App {
     this.events?.close()
     const events = (this.events = new EventSource(base + '/events'))
     const on = <T>(kind: string, act: (data: T) => void) => events.addEventListener(kind, (e) => act(JSON.parse((e as MessageEvent<string>).data) as T))
-    on<Camera>('camera', (c) => (this.cameras = put(this.cameras, c)))
+    on<Camera>('camera', (c) => (this.cameras = put(this.cameras, c).sort(byName)))
     on<{ id: string }>('camera-removed', ({ id }) => (this.cameras = this.cameras.filter((c) => c.id !== id)))
     on<Alert>('alert', (a) => (this.alerts = put(this.alerts, a, true)))
     on<Export>('export', (x) => (this.exports = put(this.exports, x, true)))
@@ -99,11 +103,12 @@ class App {
   private async again(): Promise<void> {
     if (!this.session) return
     const session = await call('get', '/session')
-    if (session.kind === 'ok' || session.kind === 'error' && session.problem.status !== 401) this.listen()
+    if (session.kind === 'ok' || session.kind === 'error' && session.problem.code !== 'signed-out') this.listen()
   }
 
   ended(): void {
     this.events?.close()
+    if (this.session) this.expired = true
     this.session = undefined
     this.cameras = []
     this.alerts = []
@@ -113,8 +118,11 @@ class App {
   async signOut(): Promise<void> {
     await call('delete', '/session')
     this.ended()
+    this.expired = false
   }
 }
+
+const byName = (a: Camera, b: Camera) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.id.localeCompare(b.id)
 
 function put<T extends { id: string }>(list: T[], item: T, front = false): T[] {
   const at = list.findIndex((x) => x.id === item.id)
@@ -127,4 +135,9 @@ export const app = new App()
 /** The text for a key in the page's language. */
 export function t(key: Key, args?: Record<string, string | number>): string {
   return text(app.locale, key, args)
+}
+
+/** A length of time in the page's language: "1 h 5 min". */
+export function span(ms: number): string {
+  return units(ms).map((u) => t(`unit.${u.unit}`, { n: u.n })).join(' ')
 }

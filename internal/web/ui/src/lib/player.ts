@@ -12,6 +12,9 @@ export type State =
   | { kind: 'unsupported'; type: string } // this browser cannot decode it
   | { kind: 'failed'; error: unknown }
 
+/** What is known of the sound: none is sent, it can be heard, or it is of a coding that browsers do not play. */
+export type Sound = 'none' | 'heard' | 'not-playable'
+
 export interface Feed {
   /** Opens the bytes from an instant on (ms since the epoch), or live when undefined; undefined result: nothing there. */
   open(from: number | undefined, signal: AbortSignal): Promise<Response | undefined>
@@ -28,14 +31,22 @@ export class Player {
   private session = new AbortController()
   private origin = 0
   private live = false
+  private held = false // stays on one picture
   private timer: ReturnType<typeof setInterval>
 
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly feed: Feed,
     private readonly report: (s: State) => void,
+    private readonly hear: (s: Sound) => void = () => {},
   ) {
     this.timer = setInterval(() => this.tend(), 200)
+    video.addEventListener('loadeddata', this.shown)
+    video.addEventListener('seeked', this.shown)
+  }
+
+  private shown = () => {
+    if (this.origin && this.video.readyState >= 2) this.report({ kind: 'playing' })
   }
 
   /** The instant on the screen, ms since the epoch; undefined before the first picture. */
@@ -47,8 +58,12 @@ export class Player {
     return this.live
   }
 
-  /** Plays from an instant on, or live. */
+  /** Plays from an instant on, or live. What is fetched already is shown without asking again. */
   play(from?: number): void {
+    if (from !== undefined && this.has(from)) {
+      this.video.currentTime = (from - this.origin) / 1000
+      return
+    }
     this.session.abort()
     const session = (this.session = new AbortController())
     this.live = from === undefined
@@ -57,6 +72,33 @@ export class Player {
     this.run(from, session.signal).catch((error) => {
       if (!session.signal.aborted) this.report({ kind: 'failed', error })
     })
+  }
+
+  private has(ms: number): boolean {
+    if (this.live || !this.origin || this.session.signal.aborted) return false
+    const at = (ms - this.origin) / 1000
+    const b = this.video.buffered
+    for (let i = 0; i < b.length; i++) if (at >= b.start(i) && at < b.end(i) - gapStep) return true
+    return false
+  }
+
+  /** Stays on the picture that is shown. Of what is live nothing more is fetched: it would only pile up. */
+  hold(): void {
+    this.held = true
+    if (this.live) this.session.abort()
+    this.video.pause()
+  }
+
+  /** Goes on after hold; what was live goes on as footage, from the picture that was held. */
+  release(): void {
+    const at = this.instant()
+    this.held = false
+    if (!this.session.signal.aborted) void this.video.play().catch(() => {})
+    else this.play(at)
+  }
+
+  isHeld(): boolean {
+    return this.held
   }
 
   stop(): void {
@@ -68,6 +110,8 @@ export class Player {
 
   close(): void {
     clearInterval(this.timer)
+    this.video.removeEventListener('loadeddata', this.shown)
+    this.video.removeEventListener('seeked', this.shown)
     this.stop()
   }
 
@@ -103,7 +147,8 @@ export class Player {
       if (!buffer) buffer = source.addSourceBuffer(type)
       else buffer.changeType(type)
 
-      if (this.video.readyState >= 2) this.report({ kind: 'playing' })
+      this.hear(response.headers.get('Vigil-Muted') ? 'not-playable' : /mp4a|opus/i.test(type) ? 'heard' : 'none')
+      this.shown()
       const splitter = new Splitter()
       const reader = response.body.getReader()
       let last = 0
@@ -152,13 +197,23 @@ export class Player {
       buffer.remove(0, keepFrom)
       await settled(buffer, signal)
     }
-    buffer.appendBuffer(piece.bytes)
+    for (;;) {
+      try {
+        buffer.appendBuffer(piece.bytes)
+        break
+      } catch (e) {
+        // The browser has no more room: what was watched goes, and the rest waits until some more is.
+        if (!(e instanceof DOMException) || e.name !== 'QuotaExceededError') throw e
+        const played = this.video.currentTime - 1
+        if (buffer.buffered.length && buffer.buffered.start(0) < played - 1) {
+          buffer.remove(0, played)
+          await settled(buffer, signal)
+        } else await pause(250, signal)
+      }
+    }
     await settled(buffer, signal)
-    if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && this.video.dataset.hold === undefined) {
-      this.video.play().then(
-        () => this.report({ kind: 'playing' }),
-        () => {}, // the browser wants a click first; the controls are there
-      )
+    if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && !this.held) {
+      this.video.play().catch(() => {}) // the browser wants a click first; the controls are there
     }
   }
 

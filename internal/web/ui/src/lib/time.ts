@@ -51,13 +51,7 @@ export function clock(ms: number, zone: string, locale: string, seconds = true):
 
 /** Does this local time come twice? */
 export function ambiguous(ms: number, zone: string): boolean {
-  const here = offset(ms, zone)
-  for (const other of [offset(ms - 10_800_000, zone), offset(ms + 10_800_000, zone)]) {
-    if (other === here) continue
-    const twin = ms + (here - other) * 60_000
-    if (offset(twin, zone) === other) return true
-  }
-  return false
+  return twin(ms, zone) !== undefined
 }
 
 /** "UTC+8", "UTC+5:30". */
@@ -72,7 +66,31 @@ export function dayName(day: string, locale: string): string {
   return format(locale, 'UTC', { dateStyle: 'full' }).format(Date.parse(day + 'T12:00Z'))
 }
 
-/** A full time stamp for people. */
+/** A full time stamp for people: year first in both languages, because 11/10 and 10/11 have been confused. */
 export function stamp(ms: number, zone: string, locale: string): string {
-  return format(locale, zone, { year: 'numeric', month: '2-digit', day: '2-digit' }).format(ms) + ' ' + clock(ms, zone, locale)
+  const day = dayOf(ms, zone)
+  return (locale === 'en' ? day : day.replaceAll('-', '/')) + ' ' + clock(ms, zone, locale)
+}
+
+/** "2026-10-25T02:30:00", what an input of local time shows. */
+export function local(ms: number, zone: string): string {
+  return new Date(ms + offset(ms, zone) * 60_000).toISOString().slice(0, 19)
+}
+
+/** The other instant with the same local time, on the night when an hour comes twice. */
+export function twin(ms: number, zone: string): number | undefined {
+  const here = offset(ms, zone)
+  for (const other of [offset(ms - 10_800_000, zone), offset(ms + 10_800_000, zone)]) {
+    const then = ms + (here - other) * 60_000
+    if (other !== here && offset(then, zone) === other) return then
+  }
+  return undefined
+}
+
+/** A length of time by its two largest units: 3 days and 4 hours, 12 seconds. */
+export function units(ms: number): { n: number; unit: 'd' | 'h' | 'min' | 's' }[] {
+  const s = Math.max(0, Math.round(ms / 1000))
+  const all = [{ n: Math.floor(s / 86_400), unit: 'd' }, { n: Math.floor(s / 3600) % 24, unit: 'h' }, { n: Math.floor(s / 60) % 60, unit: 'min' }, { n: s % 60, unit: 's' }] as const
+  const first = all.findIndex((u) => u.n > 0)
+  return first < 0 ? [all[3]] : all.slice(first, first + 2).filter((u) => u.n > 0)
 }
