@@ -48,9 +48,21 @@ export class Rig {
     await this.serve(Number(new URL(this.address).port))
   }
 
+  /** Makes the administrator without the form, and is signed in then. */
+  async claim(page: Page, name: string, password: string): Promise<void> {
+    await page.goto(this.address)
+    const status = await page.evaluate(
+      async ([code, name, password]) => (await fetch('api/v1/setup', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ code, name, password, timeZone: 'Asia/Taipei' }) })).status,
+      [this.code, name, password],
+    )
+    if (status !== 201) throw new Error(`set-up: ${status}`)
+    await page.reload()
+  }
+
   /** Adds a camera by the command line, and returns its id. */
-  addCamera(name: string, path: string): string {
-    const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', this.rtsp + path, '--user', 'demo', '--link', 'plain'], {
+  addCamera(name: string, path: string, second?: string): string {
+    const more = second ? ['--second', this.rtsp + second] : []
+    const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', this.rtsp + path, ...more, '--user', 'demo', '--link', 'plain'], {
       env: { ...process.env, VIGIL_CAMERA_PASSWORD: 'camera-Pass-1' }, encoding: 'utf8',
     })
     return said.split(' ')[0]!
@@ -59,8 +71,18 @@ export class Rig {
   async page(viewport = { width: 1280, height: 900 }): Promise<Page> {
     const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true })
     const page = await context.newPage()
-    page.on('pageerror', (e) => (this.log += `page: ${e}\n`))
+    page.on('pageerror', (e) => this.blame(`page: ${e}`))
+    page.on('console', (m) => /Content Security Policy/.test(m.text()) && this.blame(`policy: ${m.text()}`))
+    page.on('request', (r) => !r.url().startsWith(this.address) && !/^(blob|data|about):/.test(r.url()) && this.blame(`asked elsewhere: ${r.url()}`))
     return page
+  }
+
+  /** What no page may do at any time: an error that nobody caught, something the policy stopped, a request to somebody else. */
+  readonly sins: string[] = []
+
+  private blame(sin: string): void {
+    this.sins.push(sin)
+    this.log += sin + '\n'
   }
 
   /** What went wrong in the page and what the programs said, for a failing test. */

@@ -1,0 +1,54 @@
+// Reading the screen: the clock that is burnt into the picture, and barriers for people.
+
+import axe from 'axe-core'
+import type { Page } from 'playwright-core'
+import { readClock } from '../../../simcam/clockface/clockface.js'
+
+/** The burnt-in clock, read from a screenshot of the video, and the instant that the page claims; ms since the epoch modulo a minute. */
+export async function clock(page: Page, tries = 5): Promise<{ shown: number; claimed: number }> {
+  const video = page.locator('video')
+  const png = (await video.screenshot()).toString('base64')
+  const claimed = Number(await video.getAttribute('data-at'))
+  // As text, not as a function with arguments: the page's policy forbids eval, which passing the reader in would need.
+  const shown = await page.evaluate<number | null>(`(async () => {
+    const CELLS = 20, HEIGHT = 15, N = 5
+    const readClock = ${readClock.toString()}
+    const bytes = Uint8Array.from(atob('${png}'), (c) => c.charCodeAt(0))
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
+    const v = document.querySelector('video')
+    // The picture stands in the middle of the element, with bars around it.
+    const scale = Math.min(bitmap.width / v.videoWidth, bitmap.height / v.videoHeight)
+    const w = Math.round(v.videoWidth * scale), h = Math.round(v.videoHeight * scale)
+    const c = new OffscreenCanvas(w, h).getContext('2d')
+    c.drawImage(bitmap, (w - bitmap.width) / 2, (h - bitmap.height) / 2)
+    return readClock(c.getImageData(0, 0, w, h))
+  })()`)
+  if (shown === null) {
+    // between two pictures, right after a seek
+    if (tries > 1) return clock(page, tries - 1)
+    throw new Error('no clock in the picture')
+  }
+  return { shown, claimed: claimed % 60_000 }
+}
+
+/** How far apart two instants of a minute are, ms. */
+export function apart(a: number, b: number): number {
+  const d = Math.abs(a - b) % 60_000
+  return Math.min(d, 60_000 - d)
+}
+
+export async function until(page: Page, what: string, check: () => Promise<boolean>, ms = 30_000) {
+  for (const end = Date.now() + ms; Date.now() < end; await page.waitForTimeout(150)) if (await check().catch(() => false)) return
+  throw new Error(`waited for ${what}`)
+}
+
+/** What keeps people out (WCAG 2.2 AA), and whether the page is wider than its window. */
+export async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source)
+  const found = await page.evaluate(async () => {
+    const r = await (window as unknown as { axe: typeof axe }).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
+    return r.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`)
+  })
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+  return over > 0 ? [...found, `wider than the window by ${over}`] : found
+}
