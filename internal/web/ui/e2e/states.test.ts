@@ -143,26 +143,32 @@ test('the address keeps the place: reload, back, and a session that ends in betw
   await playing()
   await page.keyboard.press(' ')
   await page.getByRole('button', { name: 'Play', exact: true }).waitFor()
-  const held = await at()
-  await page.reload()
-  await playing()
-  expect(Math.abs((await at()) - held)).toBeLessThan(10_000)
-
-  await page.getByRole('link', { name: 'System' }).click()
-  await page.getByRole('heading', { name: 'System' }).waitFor()
-  await page.goBack()
-  await playing()
-  expect(Math.abs((await at()) - held)).toBeLessThan(20_000)
+  // The instant in the address is the one that the page asks for, however long the machine takes to show it.
+  const wanted = () => Number(/[?&]t=(\d+)/.exec(page.url())?.[1])
+  const asks = async (act: () => Promise<unknown>) => {
+    if (await page.locator('video').count()) await until(page, 'the instant in the address', async () => Math.abs(wanted() - (await at())) < 6000)
+    const t = wanted()
+    const request = page.waitForRequest((r) => r.url().includes('/video.mp4?'))
+    await act()
+    expect(Math.abs(Number(new URL((await request).url()).searchParams.get('from')) - t)).toBeLessThan(7000) // what has played since it was written
+    await playing()
+  }
+  await asks(() => page.reload())
+  await asks(async () => {
+    await page.getByRole('link', { name: 'System' }).click()
+    await page.getByRole('heading', { name: 'System' }).waitFor()
+    await page.goBack()
+  })
 
   const place = page.url().replace(/\?.*/, '')
   await api('DELETE', '/session') // as if it had ended by itself
   await page.getByText('Your session has ended').waitFor()
-  await page.getByLabel('Name').fill('amy')
-  await page.getByLabel('Password').fill(password)
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await playing()
+  await asks(async () => {
+    await page.getByLabel('Name').fill('amy')
+    await page.getByLabel('Password').fill(password)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+  })
   expect(page.url().replace(/\?.*/, '')).toBe(place)
-  expect(Math.abs((await at()) - held)).toBeLessThan(60_000)
 })
 
 test('a live picture that is paused holds, and goes on as footage', async () => {
@@ -257,10 +263,12 @@ test('no barrier: every page, both languages, light and dark, desk and phone', a
     }
     // What opens on a page counts too.
     await page.goto(rig.address + '#watch/' + gate)
+    await page.getByRole('slider').waitFor()
     await page.keyboard.press('?')
     await page.getByRole('dialog').waitFor()
     expect(await barriers(page), `keys ${language} ${scheme} ${width}`).toEqual([])
     await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
     await page.keyboard.press('e')
     await page.locator('#export-title').waitFor()
     expect(await barriers(page), `export ${language} ${scheme} ${width}`).toEqual([])
