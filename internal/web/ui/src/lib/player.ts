@@ -30,6 +30,7 @@ const setBack = 0.5 // seconds by which times go back when a clock was set
 export class Player {
   private session = new AbortController()
   private origin = 0
+  private since = 0 // media time from which on origin holds
   private live = false
   private held = false // stays on one picture
   private timer: ReturnType<typeof setInterval>
@@ -67,7 +68,7 @@ export class Player {
     this.session.abort()
     const session = (this.session = new AbortController())
     this.live = from === undefined
-    this.origin = 0
+    this.origin = this.since = 0
     this.report({ kind: 'loading' })
     this.run(from, session.signal).catch((error) => {
       if (!session.signal.aborted) this.report({ kind: 'failed', error })
@@ -78,7 +79,7 @@ export class Player {
     if (this.live || !this.origin || this.session.signal.aborted) return false
     const at = (ms - this.origin) / 1000
     const b = this.video.buffered
-    for (let i = 0; i < b.length; i++) if (at >= b.start(i) && at < b.end(i) - gapStep) return true
+    for (let i = 0; i < b.length; i++) if (at >= this.since && at >= b.start(i) && at < b.end(i) - gapStep) return true
     return false
   }
 
@@ -182,7 +183,8 @@ export class Player {
   /** Goes on at an earlier instant, when all before it has been shown. */
   private async turnBack(buffer: SourceBuffer, time: number, signal: AbortSignal): Promise<void> {
     while (end(buffer) - this.video.currentTime > 0.1) await pause(50, signal)
-    this.origin = time - end(buffer) * 1000
+    this.since = end(buffer)
+    this.origin = time - this.since * 1000
     buffer.timestampOffset = -this.origin / 1000
   }
 
