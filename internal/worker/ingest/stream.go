@@ -160,11 +160,13 @@ func (s *stream) handOver() {
 	s.flush()
 }
 
-// Status implements Sink.
+// Status implements Sink. What came before it goes before it: the recorder ends
+// its segment at the word that nothing comes, and could not use what is late.
 func (s *stream) Status(st wire.Status) {
 	st.Why = st.Why.Clean()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.flush()
 	s.status = st
 	s.tell(st)
 }

@@ -33,6 +33,7 @@ type got struct {
 	tracks  int
 	batches []*media.Batch
 	status  []wire.Status
+	after   []int // batches before each status
 }
 
 // read writes all that is queued and reads it as the core does.
@@ -68,6 +69,7 @@ func read(t *testing.T, q *queue) (g got) {
 				t.Fatal(err)
 			}
 			g.status = append(g.status, m)
+			g.after = append(g.after, len(g.batches))
 		case wire.TypeBatch:
 			b, err := r.Batch()
 			if err != nil {
@@ -238,6 +240,20 @@ func TestSlowCore(t *testing.T) {
 		if len(q.of) != 0 || q.bytes != 0 {
 			t.Errorf("seed %d: %d bytes of %d streams are still counted", seed, q.bytes, len(q.of))
 		}
+	}
+}
+
+// TestStatusComesLast: a connection ends with pictures in hand, which the core
+// must have before it hears that no more come.
+func TestStatusComesLast(t *testing.T) {
+	s, q := newStream(testTracks)
+	s.Unit(picture(0, true), media.CameraStart, 0)
+	s.Status(wire.Status{State: wire.Live})
+	s.Unit(picture(1, false), "", 0)
+	s.Unit(sound(1), "", 0)
+	s.Status(wire.Status{State: wire.Waiting})
+	if g := read(t, q); len(g.batches) != 2 || len(g.after) != 2 || g.after[0] != 1 || g.after[1] != 2 {
+		t.Errorf("%d batches, statuses after %v", len(g.batches), g.after)
 	}
 }
 
