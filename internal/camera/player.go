@@ -229,8 +229,5 @@ func (p *player) Tick(s *rtsp.Stats) error {
 	return nil
 }
 
-// lasted tells whether the stream played for long enough that the next try
-// may come at once.
-func (p *player) lasted() bool {
-	return p.started && time.Duration(p.picture-p.since) > StallAfter
-}
+// played is for how long pictures came.
+func (p *player) played() time.Duration { return time.Duration(p.picture - p.since) }

@@ -247,31 +247,46 @@ func TestBackoff(t *testing.T) {
 	var b backoff
 	var got []time.Duration
 	for i := range 8 {
-		got = append(got, b.next(rtsp.Lost, i == 0, 0))
+		played := time.Duration(0)
+		if i == 0 {
+			played = time.Minute
+		}
+		got = append(got, b.next(rtsp.Lost, played, 0))
 	}
 	s := time.Second
 	if want := []time.Duration{s / 2, s, 2 * s, 4 * s, 8 * s, 16 * s, 30 * s, 30 * s}; !slices.Equal(got, want) {
 		t.Error(got)
 	}
-	if d := b.next(rtsp.Lost, true, 1); d != s/4 {
+	if d := b.next(rtsp.Lost, time.Minute, 1); d != s/4 {
 		t.Errorf("after it played: %v", d)
 	}
-	b = backoff{}
-	for range triesGone - 1 {
-		if d := b.next(rtsp.Refused, false, 0); d > longestGone {
+	for range 20 { // restarts again and again: at least half of it is recorded
+		if d := b.next(rtsp.Lost, 4*s, 0); d > 4*s {
 			t.Fatal(d)
 		}
 	}
-	b.next(rtsp.Refused, false, 0)
-	if d := b.next(rtsp.Refused, false, 0); d != longest {
+	b = backoff{}
+	for range triesGone - 1 {
+		if d := b.next(rtsp.Refused, 0, 0); d > longestGone {
+			t.Fatal(d)
+		}
+	}
+	b.next(rtsp.Refused, 0, 0)
+	if d := b.next(rtsp.Refused, 0, 0); d != longest {
 		t.Error(d)
 	}
+	if d := b.next(rtsp.AuthFailed, 0, 0); d != refused {
+		t.Errorf("%v: it was away for long and refuses while it starts", d)
+	}
+	if d := b.next(rtsp.Lost, 0, 0); d != shortest {
+		t.Errorf("%v: it refuses no more", d)
+	}
 	b = backoff{}
-	if a, c := b.next(rtsp.AuthFailed, false, 0), b.next(rtsp.AuthFailed, false, 0); a != 30*s || c != 60*s {
+	if a, c := b.next(rtsp.AuthFailed, 0, 0), b.next(rtsp.AuthFailed, 0, 0); a != 30*s || c != 60*s {
 		t.Errorf("%v, %v: cameras lock whoever tries too often", a, c)
 	}
 	for range 100 {
-		if d := b.next(rtsp.AuthFailed, false, 0); d > longestAuth {
+		if d := b.next(rtsp.AuthFailed, 0, 0); d > longestAuth {
 			t.Fatal(d)
 		}
 	}

@@ -102,7 +102,7 @@ func (s *Session) Run(ctx context.Context, o rtsp.Options, sink Sink) error {
 		if status.Code == NoPackets || status.Code == StreamStopped {
 			status.State = Stalled
 		}
-		status.Retry = pause.next(status.Code, p.lasted(), s.spin())
+		status.Retry = pause.next(status.Code, p.played(), s.spin())
 		sink.Status(status)
 		s.sleep(ctx, status.Retry)
 		status.State, status.Retry = Connecting, 0
@@ -120,12 +120,17 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // A backoff says how long to wait before the next try.
-type backoff struct{ tries int }
+type backoff struct {
+	tries  int
+	denied bool // the last try ended with a wrong password
+}
 
 // The pauses. The first after a stream that played is the shortest, since a
-// camera that restarts is to be recorded again soon; for the same reason a
+// camera that restarts is to be recorded again soon, and one that plays for
+// moments only is away for no longer than it played; for the same reason a
 // camera that is not there at all is asked often for the first minutes, which costs it
-// nothing. One that refuses us is left alone for longer.
+// nothing. One that refuses us is left alone for longer; how long it was not
+// there before has no part in that, for cameras refuse while they start.
 const (
 	shortest    = 500 * time.Millisecond
 	longest     = 30 * time.Second
@@ -136,15 +141,18 @@ const (
 	crowded     = 2 * time.Second
 )
 
-func (b *backoff) next(code string, lasted bool, spin float64) time.Duration {
-	if lasted {
-		b.tries = 0
+func (b *backoff) next(code string, played time.Duration, spin float64) time.Duration {
+	if denied := code == rtsp.AuthFailed; played > StallAfter || denied != b.denied {
+		b.tries, b.denied = 0, denied
 	}
 	first, most := shortest, longest
+	if played > time.Second { // less is a camera that our coming fells
+		most = min(played, longest)
+	}
 	switch code {
 	case rtsp.Unreachable, rtsp.Refused, rtsp.NoAnswer, rtsp.DNSFailed:
 		if b.tries < triesGone {
-			most = longestGone
+			most = min(most, longestGone)
 		}
 	case rtsp.AuthFailed:
 		first, most = refused, longestAuth
