@@ -77,7 +77,7 @@ func (t *Timeline) Add(track int, dts, pts, arrived int64, now Now, cut bool) Pl
 		t.pending = ""
 	}
 	l := &t.tracks[track]
-	out, jumped := l.add(dts, arrived)
+	out, jumped := l.add(dts, pts, arrived)
 	if jumped && track == 0 && t.pending == "" {
 		if cut {
 			p.New = media.CameraClock

@@ -214,6 +214,17 @@ func TestTimelineUseless(t *testing.T) {
 	}
 }
 
+// TestTimelineFrozen: one stamp for all pictures, which depay makes rise by the
+// least there is.
+func TestTimelineFrozen(t *testing.T) {
+	for _, real := range []int64{10 * ms, 100 * ms, 1000 * ms} {
+		w := newWorld(t, 90000)
+		w.play(600, 1, real, wander(5*ms))
+		w.near(200 * time.Millisecond)
+		w.causes()
+	}
+}
+
 // TestTimelineStep: our own clock is set, forwards and backwards. The old
 // timeline goes on until the next random access unit.
 func TestTimelineStep(t *testing.T) {

@@ -6,28 +6,29 @@ import "vigil/internal/media"
 const (
 	second = media.TicksPerSecond
 
-	jumpBy      = second       // a stamp that runs ahead of arrival by this at once cannot be
-	awayBy      = 3 * second   // a distance from arrival that does not go away for awayFor is a jump too
-	awayFor     = 3 * second   //
-	agree       = second       // how well two odd stamps must fit to be of one new clock
-	lastUnits   = 8            // odd units in a row that make a jump a lasting one,
-	lastFew     = 3            // or these few
-	lastFor     = 2 * second   // when they take so long
-	tooManyIn   = 60 * second  // jumps more often than tooMany in this time: the stamps are
-	tooMany     = 4            // worth nothing, and arrival is all there is
-	hopeless    = 250          // odd units in a row after which stamps are not looked at any more
-	quiet       = second / 100 // an error that is left alone: spacing stays exact
-	bucket      = second       // of the minimum of the delay
-	settleFor   = 5 * second   // after the start, when cameras empty their buffers in a burst
-	burst       = 12 * second  // what cameras keep at most
-	gain        = 0.2          // of the correction, per second
-	integral    = 0.01         // of it, per second squared: learns how wrong the clock is
-	fair        = 1.5          // s: an error beyond this teaches nothing about the clock
-	slew        = 0.25         // most that a second is stretched or pressed
-	slewSettle  = 0.5          // the same while settling, backwards
-	gainSettle  = 2.0          //
-	smooth      = 0.1          // share of an error taken at once without stamps
-	nearArrival = second / 4   // an odd unit this near to where it was due stands about there
+	jumpBy      = second        // a stamp that runs ahead of arrival by this at once cannot be
+	awayBy      = 3 * second    // a distance from arrival that does not go away for awayFor is a jump too
+	awayFor     = 3 * second    //
+	agree       = second        // how well two odd stamps must fit to be of one new clock
+	lastUnits   = 8             // odd units in a row that make a jump a lasting one,
+	lastFew     = 3             // or these few
+	lastFor     = 2 * second    // when they take so long
+	tooManyIn   = 60 * second   // jumps more often than tooMany in this time: the stamps are
+	tooMany     = 4             // worth nothing, and arrival is all there is
+	hopeless    = 250           // odd units in a row after which stamps are not looked at any more
+	still       = second / 2000 // stamps nearer to each other than this have no time in them
+	quiet       = second / 100  // an error that is left alone: spacing stays exact
+	bucket      = second        // of the minimum of the delay
+	settleFor   = 5 * second    // after the start, when cameras empty their buffers in a burst
+	burst       = 12 * second   // what cameras keep at most
+	gain        = 0.2           // of the correction, per second
+	integral    = 0.01          // of it, per second squared: learns how wrong the clock is
+	fair        = 1.5           // s: an error beyond this teaches nothing about the clock
+	slew        = 0.25          // most that a second is stretched or pressed
+	slewSettle  = 0.5           // the same while settling, backwards
+	gainSettle  = 2.0           //
+	smooth      = 0.1           // share of an error taken at once without stamps
+	nearArrival = second / 4    // an odd unit this near to where it was due stands about there
 )
 
 // A trackLine places the units of one track.
@@ -35,6 +36,7 @@ type trackLine struct {
 	rate int64 // of RTP, Hz
 
 	on      bool
+	pts     int64       // presentation stamp of the last unit, RTP units
 	rtp     uint32      // stamp of the last good unit
 	arr     media.Ticks // its arrival
 	base    media.Ticks // place of the stamp from which since counts
@@ -65,8 +67,10 @@ type trackLine struct {
 }
 
 // add returns a unit's place and whether the camera's clock jumped for good.
-func (l *trackLine) add(dts, arrivedNs int64) (out media.Ticks, jumped bool) {
+func (l *trackLine) add(dts, pts, arrivedNs int64) (out media.Ticks, jumped bool) {
 	rtp, arr := uint32(dts), ticks(arrivedNs)
+	frozen := abs(scale(pts-l.pts, l.rate)) < still // depay makes decode times rise all the same
+	l.pts = pts
 	if !l.on {
 		l.start(rtp, arr)
 		l.last, l.lastArr = arr, arr
@@ -79,7 +83,7 @@ func (l *trackLine) add(dts, arrivedNs int64) (out media.Ticks, jumped bool) {
 	step := media.Ticks(scale(delta, l.rate))
 	due := l.base + media.Ticks(scale(l.since+delta, l.rate)) + media.Ticks(l.corr)
 	delay := arr - due
-	if delta <= 0 || l.ahead(step, arr, delay) {
+	if delta <= 0 || frozen || l.ahead(step, arr, delay) {
 		return l.oddUnit(rtp, arr)
 	}
 	l.odd, l.oddRun = 0, 0
@@ -126,7 +130,7 @@ func (l *trackLine) put(out, arr media.Ticks) media.Ticks {
 func (l *trackLine) oddUnit(rtp uint32, arr media.Ticks) (out media.Ticks, jumped bool) {
 	step := media.Ticks(scale(int64(int32(rtp-l.oddRTP)), l.rate))
 	gap := arr - l.oddArr
-	if l.odd > 0 && step > 0 && step-gap < agree && gap-step < agree {
+	if l.odd > 0 && step >= still && step-gap < agree && gap-step < agree {
 		l.odd++
 	} else {
 		l.odd, l.oddStart = 1, arr
