@@ -66,6 +66,15 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ends tells whether nothing more can be said over the connection.
+func (e *Error) ends() bool {
+	switch e.Code {
+	case Lost, NoAnswer, Gone, BadReply, Garbage, NotRTSP:
+		return true
+	}
+	return false
+}
+
 // maxArg bounds what a camera can put into an argument.
 const maxArg = 200
 

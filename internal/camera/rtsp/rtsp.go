@@ -160,6 +160,10 @@ type Memory struct {
 	clientKeys bool // SRTP: the camera wants keys from us (Axis)
 	keepAlive  int  // place in keepAlives of the method to use
 	quiet      int  // sessions that ended while that method was in use
+
+	// What setting up the sound ended the last connection with; "" nothing. The
+	// next goes without sound, the one after that tries it again.
+	muted string
 }
 
 // A Session is what a camera agreed to.

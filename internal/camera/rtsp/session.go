@@ -65,6 +65,10 @@ func (s *session) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.play(ctx); err != nil {
+		var e *Error
+		if errors.As(err, &e) && e.Code != SessionLimit && len(s.tracks) > 1 && ctx.Err() == nil {
+			s.mem.muted = e.Code // some play either and not both
+		}
 		return err
 	}
 	err = s.stream(ctx)

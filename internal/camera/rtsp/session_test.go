@@ -69,6 +69,50 @@ func TestSoundIsOptional(t *testing.T) {
 	}
 }
 
+// TestSoundMayCostOneTry: a camera that hangs up, says what nobody understands
+// or refuses to play because of the sound is recorded without it the next time,
+// and asked for it again the time after.
+func TestSoundMayCostOneTry(t *testing.T) {
+	for why, spoil := range map[string]func(c *fakeConn, m *message) bool{
+		"hangs up": func(c *fakeConn, m *message) bool {
+			sound := strings.HasSuffix(m.url, "trackID=2")
+			if sound {
+				c.nc.Close()
+			}
+			return sound
+		},
+		"mumbles": func(c *fakeConn, m *message) bool {
+			sound := strings.HasSuffix(m.url, "trackID=2")
+			if sound {
+				c.write([]byte("RTSP/1.0 200 OK\r\nContent-Length: -1\r\n\r\n"))
+			}
+			return sound
+		},
+		"does not play": func(c *fakeConn, m *message) bool {
+			both := m.method == "PLAY" && len(c.said("SETUP"))%3 == 2 // of this round
+			if both {
+				c.reply(m, 455)
+			}
+			return both
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			f := &fake{t: t, sdp: h264SDP + pcmaSDP, base: "URL", script: spoil}
+			f.media = func(c *fakeConn) { c.show(0, film(t)...) }
+			o, mem := Options{URL: f.start(), Audio: true}, new(Memory)
+			for range 2 {
+				if _, err := run(t, o, mem, units(10)); err == nil {
+					t.Error("it played with the sound")
+				}
+				s, err := run(t, o, mem, units(10))
+				if err != nil || len(s.session.Tracks) != 1 || len(s.session.Notes) != 1 || s.session.Notes[0].Code != "audio-left-out" {
+					t.Errorf("%v, %+v", err, s.session)
+				}
+			}
+		})
+	}
+}
+
 // TestAddresses is INTEROP row 7 over the wire.
 func TestAddresses(t *testing.T) {
 	for _, c := range []struct{ why, base, good string }{

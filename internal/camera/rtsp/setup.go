@@ -14,8 +14,11 @@ import (
 )
 
 // setup sets up the video and then the sound. Trouble with the sound is a note
-// and costs the video nothing.
+// and costs the video nothing, but for one connection where a camera hangs up
+// or falls silent.
 func (s *session) setup(ctx context.Context) error {
+	muted := s.mem.muted
+	s.mem.muted = ""
 	s.udp = s.o.Transport == UDP || s.o.Transport == Auto && s.mem.udp
 	s.c.frame = s.take
 	for i, m := range s.desc.Tracks {
@@ -23,11 +26,16 @@ func (s *session) setup(ctx context.Context) error {
 		if !video && !s.o.Audio {
 			continue
 		}
+		if !video && muted != "" {
+			s.note(Note{"audio-left-out", args("what", muted)})
+			continue
+		}
 		t, err := s.newTrack(m, len(s.tracks))
 		if err == nil {
 			err = s.setupTrack(ctx, t)
 		}
 		var e *Error
+		errors.As(err, &e)
 		switch {
 		case err == nil:
 			s.agreed.Tracks = append(s.agreed.Tracks, m)
@@ -35,8 +43,9 @@ func (s *session) setup(ctx context.Context) error {
 			s.agreed.SRTP = s.agreed.SRTP || t.opening != nil
 		case video || ctx.Err() != nil:
 			return err
-		case errors.As(err, &e) && (e.Code == Lost || e.Code == NoAnswer || e.Code == Gone):
-			return err // the connection is of no more use to the video either
+		case e != nil && e.ends():
+			s.mem.muted = e.Code // the connection is of no more use to the video either
+			return err
 		default:
 			what := "depacketize"
 			if e != nil {
