@@ -374,6 +374,26 @@ func TestForeignTypes(t *testing.T) {
 
 // TestLoss: what is missing is counted, and the stream goes on at the next
 // random access unit.
+// TestNewSource: the encoder starts anew within the session, under another
+// source. Its first packets hold the key picture that all of its GOP needs.
+func TestNewSource(t *testing.T) {
+	f := &fake{t: t, sdp: h264SDP, base: "URL", media: func(c *fakeConn) {
+		for n := range uint32(3) {
+			for _, p := range film(t) {
+				binary.BigEndian.PutUint32(p[8:], 0x1000+n)
+				binary.BigEndian.PutUint16(p[2:], binary.BigEndian.Uint16(p[2:])+uint16(9999*n))
+				c.show(0, p)
+			}
+		}
+	}}
+	once := &fake{t: t, sdp: h264SDP, base: "URL", media: func(c *fakeConn) { c.show(0, film(t)...); c.nc.Close() }}
+	want, _ := run(t, Options{URL: once.start()}, nil, nil)
+	s, err := run(t, Options{URL: f.start()}, nil, func(s *seen) bool { return s.units[0] >= 3*want.units[0]-2 })
+	if err != nil || s.keys < 3*want.keys || s.stats.Foreign != 0 {
+		t.Errorf("%v: %d pictures, %d keys; one source has %d, %d; %+v", err, s.units[0], s.keys, want.units[0], want.keys, s.stats)
+	}
+}
+
 func TestLoss(t *testing.T) {
 	packets := film(t)
 	f := &fake{t: t, sdp: h264SDP, base: "URL"}

@@ -24,6 +24,7 @@ type track struct {
 	own      uint32 // our source, for reports
 
 	src     source
+	others  [newSource - 1]heldPacket // of the source that may become ours
 	seq     sequence
 	held    [probation - 1]heldPacket
 	rcv     receiver
@@ -33,7 +34,7 @@ type track struct {
 	broken  map[string]bool
 }
 
-// A heldPacket waits for the judgement of a far jump.
+// A heldPacket waits for the judgement of a far jump or of another source.
 type heldPacket struct {
 	used    bool
 	arrived int64
@@ -56,8 +57,34 @@ func (t *track) take(b []byte, arrived int64) {
 	mine, fresh := t.src.mine(p.ssrc)
 	if !mine {
 		stats.Foreign++
+		h := &t.others[t.src.run-1] // an encoder that starts anew begins with a key picture
+		h.used, h.arrived, h.data = true, arrived, append(h.data[:0], b...)
 		return
 	}
+	if fresh {
+		t.seq = sequence{}
+		t.rcv.counting = false
+		t.again(1)
+		t.adopt(p.ssrc)
+	}
+	t.open(p.seq, b, arrived)
+}
+
+// adopt takes what came of a source before it was believed.
+func (t *track) adopt(ssrc uint32) {
+	for i := range t.others {
+		h := &t.others[i]
+		if p, _ := parseRTP(h.data); h.used && p.ssrc == ssrc {
+			t.s.stats.Foreign--
+			t.open(p.seq, h.data, h.arrived)
+		}
+		*h = heldPacket{}
+	}
+}
+
+// open handles a packet of our source.
+func (t *track) open(seq uint16, b []byte, arrived int64) {
+	stats := &t.s.stats
 	if t.opening != nil {
 		var err error
 		if b, err = t.opening.open(b, false); err != nil {
@@ -68,13 +95,8 @@ func (t *track) take(b []byte, arrived int64) {
 	}
 	stats.Packets++
 	stats.Bytes += uint64(len(b))
-	if fresh {
-		t.seq = sequence{}
-		t.rcv.counting = false
-		t.again(1)
-	}
 	if t.order != nil {
-		t.order.push(p.seq, b, arrived)
+		t.order.push(seq, b, arrived)
 		return
 	}
 	t.ordered(b, arrived)
