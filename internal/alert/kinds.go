@@ -7,6 +7,7 @@ type Kind string
 // The kinds.
 const (
 	CameraLost       Kind = "camera-lost"       // object: camera; camera, why
+	CameraUnsteady   Kind = "camera-unsteady"   // object: camera; camera, times, lost
 	CameraClock      Kind = "camera-clock"      // object: camera; camera, offset
 	RecordingStopped Kind = "recording-stopped" // object: camera; camera
 	Overload         Kind = "overload"          // object: camera; camera, lost
@@ -44,7 +45,7 @@ type meaning struct {
 }
 
 var meanings = map[Kind]meaning{
-	CameraLost: {true, true}, CameraClock: {false, true}, RecordingStopped: {true, true}, Overload: {true, true}, WorkerFelled: {false, true},
+	CameraLost: {true, true}, CameraUnsteady: {true, true}, CameraClock: {false, true}, RecordingStopped: {true, true}, Overload: {true, true}, WorkerFelled: {false, true},
 	DiskTrouble: {true, false}, SpaceLow: {false, false}, SpaceHeld: {true, false}, RetentionShort: {false, true}, CommitFailed: {true, false},
 	FileDamaged: {true, false}, FileTampered: {true, false}, FileMissing: {true, false}, FileUnknown: {false, false},
 	LedgerShort: {true, false}, LedgerForked: {true, false}, LedgerDamaged: {true, false}, LedgerCopy: {false, false},

@@ -30,6 +30,7 @@ func (a *App) conduct(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	idle := map[media.StreamID]time.Time{} // live and not written, since when
+	steady := map[media.StreamID]*steadiness{}
 	var watch clock.Watch
 	a.streams.Follow(a.settings.Get())
 	for {
@@ -47,6 +48,7 @@ func (a *App) conduct(ctx context.Context) error {
 			}
 			a.streams.Tick()
 			a.lookAfter(now, idle)
+			a.lookForUnsteady(steady)
 		}
 	}
 }
@@ -98,6 +100,30 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 		a.alert(is, alert.CameraLost, c, why)
 		a.alert(stopped[c.ID], alert.RecordingStopped, c, nil)
 	}
+}
+
+// lookForUnsteady raises and clears the alerts of cameras that come and go, or
+// whose pictures are lost on the way.
+func (a *App) lookForUnsteady(steady map[media.StreamID]*steadiness) {
+	doc, seen := a.settings.Get(), map[media.StreamID]bool{}
+	for i := range doc.Cameras {
+		c := &doc.Cameras[i]
+		var args map[string]string
+		for _, s := range c.Streams {
+			if c.Gone() || !c.Recording.On || !s.Recorded {
+				continue
+			}
+			seen[s.ID] = true
+			if steady[s.ID] == nil {
+				steady[s.ID] = new(steadiness)
+			}
+			if is := steady[s.ID].look(a.streams.State(s.ID)); is != nil {
+				args = is
+			}
+		}
+		a.alert(args != nil, alert.CameraUnsteady, c, args)
+	}
+	maps.DeleteFunc(steady, func(id media.StreamID, _ *steadiness) bool { return !seen[id] })
 }
 
 // patience is how long a camera may be without pictures before a person must

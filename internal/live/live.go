@@ -190,6 +190,7 @@ type State struct {
 	Off           bool      // not wanted
 	Tracks        []media.Track
 	BitsPerSecond int64
+	Pictures      uint64 // since the start, as Lost
 	Lost          uint64
 	Last          int64 // arrival of the newest unit, ns since the epoch
 }
@@ -203,7 +204,7 @@ func (s *Streams) State(id media.StreamID) State {
 		return State{Off: true}
 	}
 	stats := e.stream.Stats()
-	st := State{Status: e.status, Since: e.since, Lost: stats.Lost, Last: stats.Last, BitsPerSecond: e.rate()}
+	st := State{Status: e.status, Since: e.since, Pictures: stats.Pictures, Lost: stats.Lost, Last: stats.Last, BitsPerSecond: e.rate()}
 	st.Off = e.status.State == "" || e.status.State == wire.Ended
 	if stats.Tracks != nil {
 		st.Tracks = stats.Tracks.List
