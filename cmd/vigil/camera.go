@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type cameraInfo struct {
 		Recorded      bool    `json:"recorded"`
 		BitsPerSecond int64   `json:"bitsPerSecond,omitempty"`
 		Lost          int64   `json:"lost,omitempty"`
+		Notes         []note  `json:"notes,omitempty"`
 		Tracks        []track `json:"tracks"`
 	} `json:"streams"`
 }
@@ -107,6 +109,7 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	defer w.Flush()
+	links := map[string]string{"plain": "unencrypted link", "rtsps-insecure": "rtsps-insecure: anybody may answer in its place"}
 	for _, cam := range all {
 		state := cam.State
 		switch {
@@ -124,7 +127,12 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 			address = cam.Streams[0].URL
 			tracks = fmt.Sprint(cam.Streams[0].Tracks)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cam.ID, cam.Name, state, address, cam.Link, tracks)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cam.ID, cam.Name, state, address, cmp.Or(links[cam.Link], cam.Link), tracks)
+		for _, s := range cam.Streams {
+			for _, n := range s.Notes {
+				fmt.Fprintf(w, "\t\t  %s\n", n.Text)
+			}
+		}
 	}
 	return nil
 }
@@ -152,6 +160,9 @@ func (a address) input() (map[string]any, error) {
 			return nil, errors.New("this is an unencrypted link: anybody on the way can watch and alter the picture. If that is what you want, say --link plain")
 		}
 		link = "rtsps-pin"
+		if a.CA != "" && a.Pin == "" {
+			link = "rtsps-ca"
+		}
 	}
 	in["link"] = link
 	if a.Pin != "" {

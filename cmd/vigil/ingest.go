@@ -95,7 +95,11 @@ var states = map[camera.State]wire.State{
 }
 
 func (s cameraSink) Status(st camera.Status) {
-	s.Sink.Status(wire.Status{State: states[st.State], Why: wire.Note{Code: st.Code, Args: st.Args}.Clean()})
+	w := wire.Status{State: states[st.State], Why: wire.Note{Code: st.Code, Args: st.Args}}
+	for _, n := range st.Notes {
+		w.Notes = append(w.Notes, wire.Note(n))
+	}
+	s.Sink.Status(w)
 }
 
 func (s cameraSink) Tracks(list []media.Track) { s.Sink.Tracks(list) }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"net/http"
@@ -72,6 +73,7 @@ type streamBody struct {
 	URL           string         `json:"url"`
 	State         string         `json:"state"`
 	Why           *noteBody      `json:"why,omitempty"`
+	Notes         []*noteBody    `json:"notes,omitempty"`
 	Recorded      bool           `json:"recorded"`
 	MediaType     string         `json:"mediaType,omitempty"`
 	Tracks        []trackBody    `json:"tracks"`
@@ -125,6 +127,9 @@ func (c *call) cameraBody(doc *settings.Doc, cam *settings.Camera, recording map
 			x.State = "off"
 		} else {
 			x.Why = note(c.lang, "camera", st.Why.Code, st.Why.Args)
+			for _, n := range st.Notes {
+				x.Notes = append(x.Notes, note(c.lang, "camera", n.Code, n.Args))
+			}
 		}
 		if len(st.Tracks) > 0 {
 			x.MediaType = mediaType(playable(st.Tracks))
@@ -501,7 +506,11 @@ func (c *call) probeCamera() error {
 		Certificate *certificate `json:"certificate,omitempty"`
 	}{Tracks: tracksBody(got.Tracks), Notes: []*noteBody{}}
 	if got.Fault != nil {
-		out.Fault = note(c.lang, "camera", got.Fault.Code, got.Fault.Args)
+		code := got.Fault.Code
+		if code == "tls-pin-mismatch" && bytes.Equal(cam.Pin, noPin) {
+			code = "tls-unknown-authority" // nothing was trusted before: a question and no alarm
+		}
+		out.Fault = note(c.lang, "camera", code, got.Fault.Args)
 	}
 	for _, n := range got.Notes {
 		if x := note(c.lang, "camera", n.Code, n.Args); x != nil {

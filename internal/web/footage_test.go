@@ -95,7 +95,11 @@ func TestLive(t *testing.T) {
 			tr := tracks(t, id, c.list...)
 			st := b.live.Stream(id)
 			must(t, st.Publish(batch(tr, 0)))
-			b.live.SetStatus(cam.ID, id, wire.Status{State: wire.Live})
+			b.live.SetStatus(cam.ID, id, wire.Status{State: wire.Live, Notes: []wire.Note{{Code: "audio-left-out", Args: map[string]string{"what": "refused"}}}})
+			s := p.want(200, "GET", "/cameras/"+cam.ID.String(), nil)["streams"].([]any)[0].(object)
+			if n, _ := s["notes"].([]any); len(n) != 1 || n[0].(object)["code"] != "audio-left-out" || n[0].(object)["text"] == "" {
+				t.Errorf("the sound is missing in silence: %v", s)
+			}
 			resp, err := p.http.Do(p.request("GET", base+"/streams/"+id.String()+"/live.mp4", nil))
 			must(t, err)
 			defer resp.Body.Close()
@@ -396,6 +400,12 @@ func TestCameras(t *testing.T) {
 	}
 	if s := b.prober.spec; s.Link != wire.LinkPin || !bytes.Equal(s.Pin, noPin) || s.User != "" || !s.Password.IsZero() {
 		t.Errorf("without a pin it sends %+v", s)
+	}
+	b.prober.out.Fault = &wire.Note{Code: "tls-pin-mismatch"}
+	for pin, code := range map[string]string{"": "tls-unknown-authority", strings.Repeat("cd", 32): "tls-pin-mismatch"} {
+		if v := p.want(200, "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "pin": pin}); v["fault"].(object)["code"] != code {
+			t.Errorf("pin %q: %v", pin, v["fault"])
+		}
 	}
 	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "link": "plain"})
 	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "http://169.254.169.254/"})

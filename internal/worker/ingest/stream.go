@@ -164,6 +164,10 @@ func (s *stream) handOver() {
 // its segment at the word that nothing comes, and could not use what is late.
 func (s *stream) Status(st wire.Status) {
 	st.Why = st.Why.Clean()
+	st.Notes = slices.Clone(st.Notes[:min(len(st.Notes), wire.MaxNotes)])
+	for i, n := range st.Notes {
+		st.Notes[i] = n.Clean()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flush()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"vigil/internal/media"
@@ -254,6 +256,16 @@ func TestStatusComesLast(t *testing.T) {
 	s.Status(wire.Status{State: wire.Waiting})
 	if g := read(t, q); len(g.batches) != 2 || len(g.after) != 2 || g.after[0] != 1 || g.after[1] != 2 {
 		t.Errorf("%d batches, statuses after %v", len(g.batches), g.after)
+	}
+}
+
+// TestNotesAreBounded: what cameras make us note must not cost us the status.
+func TestNotesAreBounded(t *testing.T) {
+	s, q := newStream(testTracks)
+	long := wire.Note{Code: "x", Args: map[string]string{"what": strings.Repeat("\x00", 1000)}}
+	s.Status(wire.Status{State: wire.Live, Notes: slices.Repeat([]wire.Note{long}, 40)})
+	if g := read(t, q); len(g.status) != 1 || len(g.status[0].Notes) != wire.MaxNotes {
+		t.Errorf("%+v", g.status)
 	}
 }
 

@@ -67,9 +67,13 @@ const (
 
 // Status says how a stream is.
 type Status struct {
-	State State `json:"state"`
-	Why   Note  `json:"why,omitzero"`
+	State State  `json:"state"`
+	Why   Note   `json:"why,omitzero"`
+	Notes []Note `json:"notes,omitempty"` // facts about the connection that are no failure; at most MaxNotes
 }
+
+// MaxNotes bounds the notes of a Status and of a Probed.
+const MaxNotes = 16
 
 // A Note is a fact in the form the pages can say in two languages: a code and
 // its arguments. It is an error too.
@@ -187,6 +191,14 @@ func (m *Status) Check() error {
 	default:
 		return fmt.Errorf("status: state %.20q", m.State)
 	}
+	if len(m.Notes) > MaxNotes {
+		return fmt.Errorf("status: %d notes", len(m.Notes))
+	}
+	for _, n := range m.Notes {
+		if err := n.Check(); err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+	}
 	if m.Why.Code == "" && len(m.Why.Args) == 0 {
 		return nil
 	}
@@ -216,7 +228,7 @@ func (m *Probed) Check() error {
 			return fmt.Errorf("probed: %w", err)
 		}
 	}
-	if len(m.Notes) > 16 || !text(string(m.Link), 32) {
+	if len(m.Notes) > MaxNotes || !text(string(m.Link), 32) {
 		return fmt.Errorf("probed: %d notes, link %.40q", len(m.Notes), m.Link)
 	}
 	for _, n := range m.Notes {

@@ -52,7 +52,7 @@ var kinds = [...]struct {
 	TypePing:   {"ping", 64, 0},
 	TypeNames:  {"names", 1 << 10, 0},
 	TypeHello:  {"hello", 32 << 10, 0},
-	TypeStatus: {"status", 16 << 10, 1},
+	TypeStatus: {"status", 192 << 10, 1},
 	TypeTracks: {"tracks", 128 << 10, 1},
 	TypeBatch:  {"batch", MaxBatchBody, 1},
 	TypeProbed: {"probed", 192 << 10, 1},
