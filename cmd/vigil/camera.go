@@ -108,7 +108,7 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 		return printJSON(all)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	defer w.Flush()
+	var notes []string
 	links := map[string]string{"plain": "unencrypted link", "rtsps-insecure": "rtsps-insecure: anybody may answer in its place"}
 	for _, cam := range all {
 		state := cam.State
@@ -130,9 +130,15 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cam.ID, cam.Name, state, address, cmp.Or(links[cam.Link], cam.Link), tracks)
 		for _, s := range cam.Streams {
 			for _, n := range s.Notes {
-				fmt.Fprintf(w, "\t\t  %s\n", n.Text)
+				notes = append(notes, fmt.Sprintf("%s: %s", cam.Name, n.Text))
 			}
 		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, n := range notes { // behind the table: a line of its own would end the columns
+		fmt.Println(n)
 	}
 	return nil
 }
