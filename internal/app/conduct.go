@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"strings"
 	"time"
 
 	"vigil/internal/alert"
@@ -22,6 +23,7 @@ const (
 	silentAfter  = 15 * time.Second // no pictures and no word about why
 	keylessAfter = time.Minute      // packets come: the next key picture of a "smart" encoder may be far
 	stoppedAfter = 15 * time.Second // pictures come and nothing is written
+	unsteadyLost = 30 * time.Second // no pictures from a camera that is known to come and go
 )
 
 // conduct brings what is wanted to those who do it, and looks after them once
@@ -47,8 +49,8 @@ func (a *App) conduct(ctx context.Context) error {
 				a.stepped(step)
 			}
 			a.streams.Tick()
-			a.lookAfter(now, idle)
 			a.lookForUnsteady(steady)
+			a.lookAfter(now, idle)
 		}
 	}
 }
@@ -82,7 +84,11 @@ func (a *App) lookAfter(now time.Time, idle map[media.StreamID]time.Time) {
 				continue
 			}
 			st := a.streams.State(s.ID)
-			if st.State != wire.Live && now.Sub(st.Since) >= patience(st.Why.Code) {
+			wait := patience(st.Why.Code)
+			if a.says(alert.CameraUnsteady, c) { // or there is an alarm every time it goes
+				wait = max(wait, unsteadyLost)
+			}
+			if st.State != wire.Live && now.Sub(st.Since) >= wait {
 				lost[c.ID] = whyLost(st.Why)
 			}
 			if st.State != wire.Live || written[s.ID] {
@@ -167,6 +173,11 @@ func (a *App) alert(is bool, kind alert.Kind, c *settings.Camera, args map[strin
 	maps.Copy(all, args)
 	all["camera"] = c.Name
 	a.alerts.Raise(alert.Condition{Kind: kind, Object: c.ID.String(), Camera: c.ID, Args: all})
+}
+
+// says tells whether an alert of a camera is raised.
+func (a *App) says(kind alert.Kind, c *settings.Camera) bool {
+	return strings.HasPrefix(a.raised[string(kind)+c.ID.String()], "raised")
 }
 
 // stepped records that the machine's clock was set. It costs no footage: the
