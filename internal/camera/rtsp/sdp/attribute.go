@@ -69,18 +69,18 @@ type rtpmap struct {
 }
 
 // parseRTPMap reads what follows the payload type: blanks around slashes or in
-// place of them, a missing clock rate, blanks after it.
+// place of them, a missing name or clock rate, blanks or a semicolon after it.
 func parseRTPMap(s string) rtpmap {
-	parts := strings.FieldsFunc(s, func(r rune) bool { return r == '/' || r == ' ' })
+	parts := strings.FieldsFunc(s, func(r rune) bool { return r == '/' || r == ' ' || r == ';' })
 	var m rtpmap
+	if len(parts) > 0 && !isNumber(parts[0]) {
+		m.name, parts = parts[0], parts[1:]
+	}
 	if len(parts) > 0 {
-		m.name = parts[0]
+		m.clock = number(parts[0], 1<<20)
 	}
 	if len(parts) > 1 {
-		m.clock = number(parts[1], 1<<20)
-	}
-	if len(parts) > 2 {
-		m.channels = number(parts[2], 64)
+		m.channels = number(parts[1], 64)
 	}
 	return m
 }
@@ -94,19 +94,34 @@ func number(s string, most int) int {
 	return n
 }
 
-// parseFMTP reads "k=v; k=v": keys in any case, blanks anywhere, quotes around
-// values, keys without values, no parameters at all (Ubiquiti).
+// parseFMTP reads "k=v; k=v": keys in any case, blanks anywhere or in place of
+// semicolons (H3C), quotes around values, keys without values, no parameters at
+// all (Ubiquiti).
 func parseFMTP(s string) map[string]string {
 	m := map[string]string{}
-	for kv := range strings.SplitSeq(s, ";") {
-		k, v, _ := strings.Cut(kv, "=")
+	add := func(k, v string) {
 		k = strings.ToLower(strings.TrimSpace(k))
 		if k == "" || len(m) == 64 {
-			continue
+			return
 		}
 		if _, twice := m[k]; !twice {
 			m[k] = strings.Trim(strings.TrimSpace(v), `"'`)
 		}
+	}
+	for kv := range strings.SplitSeq(s, ";") {
+		k, v, _ := strings.Cut(kv, "=")
+		for from := 0; ; {
+			i := strings.IndexByte(v[from:], ' ')
+			if i < 0 {
+				break
+			}
+			from += i + 1
+			if name, value, ok := strings.Cut(v[from:], "="); ok && isToken(name) && value != "" && value[0] != '=' && strings.TrimSpace(v[:from]) != "" {
+				add(k, v[:from])
+				k, v, from = name, value, 0
+			}
+		}
+		add(k, v)
 	}
 	return m
 }

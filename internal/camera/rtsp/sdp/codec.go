@@ -14,8 +14,8 @@ var codecs = map[string]media.Codec{
 	"jpeg": media.MJPEG, "mjpeg": media.MJPEG, "mjpg": media.MJPEG,
 	"mpeg4generic": media.AAC, "mp4alatm": media.AAC, "aac": media.AAC,
 	"opus": media.Opus,
-	"pcma": media.PCMA, "g711a": media.PCMA, "alaw": media.PCMA,
-	"pcmu": media.PCMU, "g711u": media.PCMU, "ulaw": media.PCMU, "mulaw": media.PCMU,
+	"pcma": media.PCMA, "g711a": media.PCMA, "alaw": media.PCMA, "pcmalaw": media.PCMA, "g711alaw": media.PCMA,
+	"pcmu": media.PCMU, "g711u": media.PCMU, "ulaw": media.PCMU, "mulaw": media.PCMU, "pcmmulaw": media.PCMU, "g711ulaw": media.PCMU, "g711mulaw": media.PCMU,
 }
 
 func canonical(name string) string {
@@ -30,6 +30,8 @@ type static struct {
 	name  string
 	clock int
 }
+
+const lastSound = 23 // the types above are video
 
 var statics = map[uint8]static{
 	0: {"PCMU", 8000}, 3: {"GSM", 8000}, 4: {"G723", 8000}, 5: {"DVI4", 8000}, 6: {"DVI4", 16000}, 7: {"LPC", 8000},

@@ -1,6 +1,8 @@
 package sdp
 
 import (
+	"encoding/hex"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -18,29 +20,35 @@ func (r *reader) format(m Media, kind, text string, md *psdp.MediaDescription, t
 	}
 	m.PayloadType = pt
 	about := pt
+	st, fixed := statics[pt]
+	fixed = fixed && (kind == "audio" && pt <= lastSound || kind == "video" && pt > lastSound)
 	rm, said := mapping(md.Attributes, pt)
-	if _, fixed := statics[pt]; !said && !fixed {
+	if !said && !fixed {
 		if other, otherMap, ok := onlyOther(md); ok { // the m= line and the only rtpmap disagree
 			r.rec.note("rtpmap-mismatch", "track", track, "payload", text)
 			about, rm, said = other, otherMap, true
 			m.OtherTypes = []uint8{other}
 		}
 	}
-	m.Params = parseFMTP(formatAttribute(md.Attributes, "fmtp", about))
-	if about != pt && len(m.Params) == 0 {
-		m.Params = parseFMTP(formatAttribute(md.Attributes, "fmtp", pt))
-	}
+	m.Params = r.parameters(md, pt, about, track)
 	m.Name, m.ClockRate, m.Channels = rm.name, rm.clock, rm.channels
-	if st, fixed := statics[pt]; fixed && (kind == "video" || kind == "audio") {
-		if !said || pt == 0 || pt == 8 { // rtpmap:0 pcma is not believed
-			m.Name = st.name
-		}
-		if m.ClockRate == 0 {
-			m.ClockRate = st.clock
-		}
+	switch {
+	case fixed && !said:
+		m.Name = st.name
+	case fixed && codecOf(m.Name) != codecOf(st.name): // GW: PCMU under 8; Anpviz: AAC under 0. The text is believed, as others do
+		r.rec.note("static-type", "track", track, "payload", text, "codec", m.Name)
+		st.clock = 0
 	}
-	if m.Name == "" {
-		m.Name = nameFromParams(m.Params)
+	if fixed && m.ClockRate == 0 {
+		m.ClockRate = st.clock
+	}
+	if codecOf(m.Name) == 0 && kind == "video" || m.Name == "" {
+		if name := nameFromParams(m.Params); name != "" {
+			if m.Name != "" {
+				r.rec.note("codec-name", "track", track, "codec", m.Name)
+			}
+			m.Name = name
+		}
 	}
 	m.Codec = codecOf(m.Name)
 	switch {
@@ -61,10 +69,48 @@ func (r *reader) format(m Media, kind, text string, md *psdp.MediaDescription, t
 	return m, nil
 }
 
-// mapping returns the rtpmap of a payload type.
-func mapping(attributes []psdp.Attribute, pt uint8) (rtpmap, bool) {
-	m := parseRTPMap(formatAttribute(attributes, "rtpmap", pt))
-	return m, m.name != ""
+// mapping returns the rtpmap of a payload type. Of several the first counts, or
+// the one that a static type has anyway (H3C: rtpmap:0 PCMA, then PCMU).
+func mapping(attributes []psdp.Attribute, pt uint8) (m rtpmap, said bool) {
+	for _, text := range formatAttributes(attributes, "rtpmap", pt) {
+		one := parseRTPMap(text)
+		if one.name == "" {
+			continue
+		}
+		if st, fixed := statics[pt]; fixed && canonical(one.name) == canonical(st.name) {
+			return one, true
+		}
+		if !said {
+			m, said = one, true
+		}
+	}
+	return m, said
+}
+
+// parameters returns those of a payload type, from all its fmtp lines; where it
+// has none, from the only fmtp line of a section with one format.
+func (r *reader) parameters(md *psdp.MediaDescription, pt, about uint8, track string) map[string]string {
+	for _, own := range []uint8{about, pt} {
+		if m := parseFMTP(strings.Join(formatAttributes(md.Attributes, "fmtp", own), ";")); len(m) > 0 {
+			return m
+		}
+	}
+	var only string
+	lines := 0
+	for _, a := range md.Attributes {
+		if a.Key == "fmtp" {
+			_, only, _ = cutPayloadType(a.Value)
+			lines++
+		}
+	}
+	if lines != 1 || len(md.MediaName.Formats) != 1 {
+		return map[string]string{}
+	}
+	m := parseFMTP(only)
+	if len(m) > 0 {
+		r.rec.note("fmtp-mismatch", "track", track)
+	}
+	return m
 }
 
 // onlyOther returns the rtpmap of a section that has one format and one rtpmap
@@ -86,19 +132,21 @@ func onlyOther(md *psdp.MediaDescription) (pt uint8, m rtpmap, ok bool) {
 	return pt, m, ok
 }
 
-func formatAttribute(attributes []psdp.Attribute, name string, pt uint8) string {
+// formatAttributes returns what the attributes of that name say about a payload
+// type.
+func formatAttributes(attributes []psdp.Attribute, name string, pt uint8) (all []string) {
 	for _, a := range attributes {
 		if a.Key == name {
 			if own, rest, ok := cutPayloadType(a.Value); ok && own == pt {
-				return rest
+				all = append(all, rest)
 			}
 		}
 	}
-	return ""
+	return all
 }
 
-// nameFromParams tells the codec of a format without rtpmap by parameters that
-// only one has.
+// nameFromParams tells the codec of a format without rtpmap, or of a video with
+// a name nobody knows, by parameters that only one has.
 func nameFromParams(params map[string]string) string {
 	switch {
 	case params["sprop-parameter-sets"] != "", params["packetization-mode"] != "":
@@ -151,17 +199,33 @@ func (m *Media) sound(rec *record, track string) bool {
 	return m.Channels <= 8
 }
 
-// read lets gortsplib read the format, from a text made of what was understood:
-// it refuses parameter sets that are legal and rare, among others.
+// read lets gortsplib read the format, from a text made of what was understood.
+// It refuses parameter sets that are legal and rare, so without them at last.
 func (m *Media) read(kind string) format.Format {
+	params := maps.Clone(m.Params)
+	if m.Codec == media.AAC && !m.AAC.LATM && m.AAC.SizeLength > 0 {
+		params["sizelength"] = strconv.Itoa(m.AAC.SizeLength) // what was assumed is said
+		params["config"] = hex.EncodeToString(m.AAC.Config)
+	}
+	if f := m.readWith(kind, params); f != nil {
+		return f
+	}
+	maps.DeleteFunc(params, func(k, _ string) bool { return strings.HasPrefix(k, "sprop-") })
+	return m.readWith(kind, params)
+}
+
+func (m *Media) readWith(kind string, params map[string]string) format.Format {
 	md := &psdp.MediaDescription{MediaName: psdp.MediaName{Media: kind}}
 	pt := strconv.Itoa(int(m.PayloadType))
+	if st, fixed := statics[m.PayloadType]; fixed && codecOf(st.name) != m.Codec {
+		pt = "96" // gortsplib believes the type
+	}
 	clock := strconv.Itoa(m.ClockRate)
 	if m.Channels > 0 {
 		clock += "/" + strconv.Itoa(m.Channels)
 	}
 	var kv []string
-	for k, v := range m.Params {
+	for k, v := range params {
 		kv = append(kv, k+"="+v)
 	}
 	md.Attributes = []psdp.Attribute{

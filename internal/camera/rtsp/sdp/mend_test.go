@@ -127,6 +127,19 @@ func TestMends(t *testing.T) {
 			return strings.ReplaceAll(s, "a=control:track", "a=sendonly\r\na=control:track")
 		}, ""},
 		{"bad key-mgmt", replace("a=control:track1", "a=key-mgmt:mikey !!!\r\na=control:track1"), "key-mgmt"},
+		{"port below zero", replace("m=video 0 ", "m=video -1353744643 "), "no-port"},
+		{"connection of bytes", replace("a=control:track1", "c=IN IP4 '&\xf0\x9f\x01\r\na=control:track1"), ""},
+		{"transport the other way round", replace("RTP/AVP 96", "TCP/RTP/AVP 96"), ""},
+		{"session name in Latin-1", replace("s=x", "s=K\xfcche"), "control-bytes"},
+		{"parameters in two lines", replace("packetization-mode=1;", "packetization-mode=1\r\na=fmtp:96 "), ""},
+		{"blanks between parameters", replace("packetization-mode=1;profile-level-id=42001E;", "packetization-mode=1 profile-level-id=42001E  "), ""},
+		{"quotes around each set", replace("Z0IAHvQCgC3I,aM48gA==", `"Z0IAHvQCgC3I","aM48gA=="`), ""},
+		{"parameters of another type", replace("a=fmtp:96", "a=fmtp:97"), "fmtp-mismatch"},
+		{"rtpmap without a name", replace("H264/90000", "/90000"), ""},
+		{"rtpmap with a name of the maker", replace("H264/90000", "SmartCodec/90000"), "codec-name"},
+		{"semicolon behind rtpmap", replace("H264/90000", "H264;"), ""},
+		{"rtpmap of a type that is not listed", replace("a=rtpmap:96 H264/90000", "a=rtpmap:102 H265/90000\r\na=rtpmap:96 H264/90000"), ""},
+		{"static type mapped twice", replace("a=rtpmap:8 PCMA/8000", "a=rtpmap:8 PCMU/8000\r\na=rtpmap:8 PCMA/8000"), ""},
 		{"long line", replace("a=control:track1", "a=x:"+strings.Repeat("y", 20000)+"\r\na=control:track1"), "line-too-long"},
 	}
 	for _, c := range cases {
@@ -276,6 +289,10 @@ func TestSound(t *testing.T) {
 		{"97\r\na=rtpmap:97 G726-32/8000", 0, 0, 0, ""},
 		{"97", 0, 0, 0, ""},
 		{"9 8", media.PCMA, 8000, 1, ""},
+		{"8\r\na=rtpmap:8 PCMU/8000/1\r\na=fmtp:8 vad=no", media.PCMU, 8000, 1, ""},
+		{"0\r\na=rtpmap:0 MPEG4-GENERIC/16000/2\r\na=fmtp:0 config=1408", media.AAC, 16000, 2, "\x14\x08"},
+		{"97\r\na=rtpmap:97 pcm_mulaw/8000", media.PCMU, 8000, 1, ""},
+		{"14", 0, 0, 0, ""},
 	}
 	for _, c := range cases {
 		d, err := Parse([]byte(video + "m=audio 0 RTP/AVP " + c.text + "\r\n"))
@@ -297,5 +314,13 @@ func TestSound(t *testing.T) {
 		if a.Codec != c.want || a.ClockRate != c.rate || a.Channels != c.ch || string(a.AAC.Config) != c.cfg {
 			t.Errorf("%q: %+v", c.text, a)
 		}
+	}
+}
+
+// TestSoundTypeInVideo is for a placeholder in the m= line: the rtpmap tells.
+func TestSoundTypeInVideo(t *testing.T) {
+	d, err := Parse([]byte(strings.Replace(plain, "RTP/AVP 96", "RTP/AVP 0", 1)))
+	if err != nil || d.Video().Codec != media.H264 || !d.Video().Takes(96) || len(d.Video().ParameterSets) != 2 {
+		t.Errorf("%+v, %v", d, err)
 	}
 }

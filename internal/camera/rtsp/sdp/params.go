@@ -91,9 +91,10 @@ func splitStartCodes(b []byte) [][]byte {
 	return out
 }
 
-// decodeBase64 reads either alphabet, with or without padding and blanks.
+// decodeBase64 reads either alphabet, with or without padding, blanks and the
+// quotes that some put around each set (SharpRTSP's sample 4).
 func decodeBase64(s string) ([]byte, bool) {
-	s = strings.NewReplacer("-", "+", "_", "/", " ", "", "=", "").Replace(s)
+	s = strings.NewReplacer("-", "+", "_", "/", " ", "", "=", "", `"`, "", "'", "").Replace(s)
 	if len(s)%4 == 1 {
 		return nil, false
 	}
