@@ -50,8 +50,11 @@ func choose(all []challenge, o *Options) (*credential, *Error) {
 		for _, c := range all {
 			algorithm := c.params["algorithm"]
 			name, sess := strings.CutSuffix(strings.ToUpper(algorithm), "-SESS")
-			if name == "" {
+			switch name {
+			case "":
 				name = "MD5"
+			case "SHA256":
+				name = "SHA-256"
 			}
 			if c.scheme != "digest" || name != d.name {
 				continue

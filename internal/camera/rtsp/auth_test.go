@@ -22,6 +22,17 @@ func TestChallenges(t *testing.T) {
 	if len(all) != 2 || all[0].params["realm"] != "a, b" || all[1].params["realm"] != `c \"d\"` || all[1].params["nonce"] != "x" || !all[1].stale() || all[1].params["qop"] != "auth,auth-int" {
 		t.Errorf("%+v", all)
 	}
+	for _, text := range []string{
+		"Digest realm=\"r\"; nonce=\"n\"; stale=FALSE; algorithm=MD5", // semicolons
+		"digest algorithm=MD5,realm=r,nonce=n,qop=auth,auth-int,opaque=\"\"",
+		"Digest  realm = \"r\" ,nonce= \"n\",\t algorithm = \"MD5\"",
+		"Digest,realm=\"r\",nonce=\"n\",algorithm=MD5",
+		"Digest algorithm=MD5, realm=\"r\",                          nonce=\"n\",", // folded, as parseHead leaves it
+	} {
+		if all := challengesOf(text); len(all) != 1 || all[0].scheme != "digest" || all[0].params["realm"] != "r" || all[0].params["nonce"] != "n" || all[0].params["algorithm"] != "MD5" {
+			t.Errorf("%q: %+v", text, all)
+		}
+	}
 	for _, odd := range []string{``, `,`, `=`, `"`, `Digest`, `Digest realm`, `Digest realm=`, `Digest realm="open`, `Digest =x`, strings.Repeat("A ", 1000)} {
 		challengesOf(odd)
 	}
@@ -55,6 +66,7 @@ func TestChoose(t *testing.T) {
 		{"the strongest", plain, []string{md5, sha, basic}, "SHA-256"},
 		{"stronger still", plain, []string{sha, sha5}, "SHA-512-256"},
 		{"SHA-256 alone", strict, []string{sha}, "SHA-256"},
+		{"SHA-256 by another name", strict, []string{`Digest realm="r", nonce="n", algorithm=sha256`}, "sha256"},
 		{"MD5 off", strict, []string{md5}, AuthLegacy},
 		{"MD5 off, basic there", strictBasic, []string{md5, basic}, AuthLegacy},
 		{"basic over plain", plain, []string{basic}, AuthUnsafe},

@@ -27,11 +27,11 @@ func challenges(m *message) (all []challenge) {
 func appendChallenges(all []challenge, s string) []challenge {
 	var now *challenge
 	for {
-		s = strings.TrimLeft(s, " \t,")
+		s = strings.TrimLeft(s, " \t,;")
 		if s == "" || len(all) > maxChallenges {
 			return all
 		}
-		end := strings.IndexAny(s, " \t,=\"")
+		end := strings.IndexAny(s, " \t,;=\"")
 		if end < 0 {
 			end = len(s)
 		}
@@ -40,6 +40,10 @@ func appendChallenges(all []challenge, s string) []challenge {
 			continue
 		}
 		word, rest := s[:end], strings.TrimLeft(s[end:], " \t")
+		if now != nil && strings.EqualFold(word, "auth-int") { // qop=auth,auth-int without quotes
+			s = rest
+			continue
+		}
 		if !strings.HasPrefix(rest, "=") { // no parameter: a scheme
 			all = append(all, challenge{strings.ToLower(word), map[string]string{}})
 			now = &all[len(all)-1]
@@ -60,7 +64,7 @@ func appendChallenges(all []challenge, s string) []challenge {
 // takeValue reads a token or a quoted string; a missing end quote ends the text.
 func takeValue(s string) (value, rest string) {
 	if !strings.HasPrefix(s, `"`) {
-		if i := strings.IndexAny(s, ", \t"); i >= 0 {
+		if i := strings.IndexAny(s, ",; \t"); i >= 0 {
 			return s[:i], s[i:]
 		}
 		return s, ""

@@ -22,7 +22,8 @@ type conn struct {
 	cert   *Certificate
 	cseq   int
 	cred   *credential
-	id     string // of the session; "" before SETUP
+	id     string // of the session; "" before SETUP, and where a camera gives none
+	begun  bool   // a SETUP was accepted: there is something to lose and to end
 	buf    []byte // of the request being written
 	unhook func() bool
 	frame  func(item) // takes what comes between the replies
@@ -90,7 +91,7 @@ func (c *conn) request(ctx context.Context, method, url string, extra ...field) 
 			m, err = c.reply(ctx, method, n)
 		}
 		var e *Error
-		if errors.As(err, &e) && e.Code == Lost && try > 0 && c.id == "" && !c.redialled { // closed after its 401
+		if errors.As(err, &e) && e.Code == Lost && try > 0 && !c.begun && !c.redialled { // closed after its 401
 			if err := c.redial(ctx); err != nil {
 				return nil, err
 			}
@@ -108,7 +109,7 @@ func (c *conn) request(ctx context.Context, method, url string, extra ...field) 
 		if err := c.login(m, try); err != nil {
 			return nil, err
 		}
-		if strings.EqualFold(m.get("connection"), "close") && c.id == "" && !c.redialled {
+		if strings.EqualFold(m.get("connection"), "close") && !c.begun && !c.redialled {
 			if err := c.redial(ctx); err != nil {
 				return nil, err
 			}

@@ -13,7 +13,7 @@ func (s *session) goodbye(why error) {
 		s.c.unhook()
 		var e *Error
 		gone := errors.As(why, &e) && (e.Code == Lost || e.Code == Gone)
-		if s.c.id != "" && !gone {
+		if s.c.begun && !gone {
 			s.teardown()
 		}
 	}

@@ -12,9 +12,15 @@ const (
 	maxTimeout     = time.Hour
 )
 
-// parseSession reads a Session header: the id as it came, and the time-out.
+// parseSession reads a Session header: the id as it came, and the time-out, with
+// a blank or a comma where the semicolon belongs too.
 func parseSession(v string) (id string, timeout time.Duration) {
 	id, params, _ := strings.Cut(v, ";")
+	if i := strings.IndexAny(id, " ,"); i > 0 {
+		if rest := strings.TrimLeft(id[i:], " ,"); strings.HasPrefix(strings.ToLower(rest), "timeout") {
+			id, params = id[:i], rest
+		}
+	}
 	id = strings.TrimSpace(id)
 	if len(id) > 256 || !plain(id) {
 		id = ""
@@ -40,7 +46,8 @@ func parseSession(v string) (id string, timeout time.Duration) {
 type transportReply struct {
 	secure      bool // SAVP or SAVPF
 	tcp         bool
-	said        bool   // there was a header
+	udp         bool   // it names ports, or UDP itself
+	said        bool   // it names a profile
 	interleaved [2]int // channels of RTP and RTCP; -1 not said
 	serverPort  [2]int // 0 not said
 	ssrc        uint32 //
@@ -49,21 +56,25 @@ type transportReply struct {
 
 // parseTransport reads the first transport of a Transport header (RFC 2326
 // section 12.39). Seen on cameras: a blank before the SSRC, an odd number of
-// its digits, quotes, one number where two belong.
+// its digits, quotes, one number where two belong, the profile behind the
+// parameters, no word of TCP beside its channels.
 func parseTransport(v string) (t transportReply) {
 	t.interleaved = [2]int{-1, -1}
 	v, _, _ = strings.Cut(v, ",")
-	for i, p := range strings.Split(v, ";") {
+	for p := range strings.SplitSeq(v, ";") {
 		name, value, _ := strings.Cut(p, "=")
 		name = strings.ToLower(strings.TrimSpace(name))
 		value = strings.Trim(strings.TrimSpace(value), `"`)
-		if i == 0 {
-			t.said = name != ""
-			t.tcp = strings.HasSuffix(name, "/tcp")
+		if strings.Contains(name, "rtp/") {
+			t.said = true
+			t.tcp = t.tcp || strings.Contains(name, "tcp")
+			t.udp = t.udp || strings.Contains(name, "udp")
 			t.secure = strings.Contains(name, "savp")
 			continue
 		}
 		switch name {
+		case "client_port":
+			t.udp = true
 		case "interleaved":
 			if a, b, ok := pair(value, 255); ok {
 				t.interleaved = [2]int{a, b}
@@ -71,10 +82,10 @@ func parseTransport(v string) (t transportReply) {
 			}
 		case "server_port":
 			if a, b, ok := pair(value, 65535); ok {
-				t.serverPort = [2]int{a, b}
+				t.serverPort, t.udp = [2]int{a, b}, true
 			}
 		case "ssrc":
-			value = strings.TrimPrefix(strings.TrimSpace(value), "0x")
+			value = strings.TrimPrefix(strings.ToLower(strings.TrimSpace(value)), "0x")
 			if n, err := strconv.ParseUint(value, 16, 32); err == nil {
 				t.ssrc, t.hasSSRC = uint32(n), true
 			}

@@ -78,6 +78,9 @@ func TestSessionHeader(t *testing.T) {
 		{"a;timeout=99999999999999999999", "a", time.Minute},
 		{"a;timeout=90000", "a", time.Hour},
 		{"two words", "", time.Minute},
+		{"1234567890, timeout=20", "1234567890", 20 * time.Second},
+		{"1234567890 timeout=20;x", "1234567890", 20 * time.Second},
+		{"6084719271315754061331544451080;timeout=120", "6084719271315754061331544451080", 2 * time.Minute},
 		{"", "", time.Minute},
 	} {
 		if id, timeout := parseSession(c.value); id != c.id || timeout != c.timeout {
@@ -93,13 +96,20 @@ func TestTransportHeader(t *testing.T) {
 	}{
 		{"RTP/AVP/TCP;unicast;interleaved=0-1;ssrc= d6d6627", transportReply{tcp: true, said: true, interleaved: [2]int{0, 1}, ssrc: 0xd6d6627, hasSSRC: true}},
 		{`RTP/AVP/TCP;unicast;interleaved=4-5;ssrc=4cacc3d1;mode="play"`, transportReply{tcp: true, said: true, interleaved: [2]int{4, 5}, ssrc: 0x4cacc3d1, hasSSRC: true}},
-		{"RTP/AVP;unicast;client_port=1-2;server_port=51839-51840", transportReply{said: true, interleaved: [2]int{-1, -1}, serverPort: [2]int{51839, 51840}}},
-		{"RTP/AVP/UDP;unicast;server_port=9000", transportReply{said: true, interleaved: [2]int{-1, -1}, serverPort: [2]int{9000, 9001}}},
+		{"RTP/AVP;unicast;client_port=1-2;server_port=51839-51840", transportReply{said: true, udp: true, interleaved: [2]int{-1, -1}, serverPort: [2]int{51839, 51840}}},
+		{"RTP/AVP/UDP;unicast;server_port=9000", transportReply{said: true, udp: true, interleaved: [2]int{-1, -1}, serverPort: [2]int{9000, 9001}}},
 		{"RTP/SAVP/TCP ; interleaved = 2 - 3 , RTP/AVP", transportReply{secure: true, tcp: true, said: true, interleaved: [2]int{2, 3}}},
 		{"RTP/AVP/TCP;interleaved=255", transportReply{tcp: true, said: true, interleaved: [2]int{-1, -1}}},
 		{"RTP/AVP;interleaved=0-1", transportReply{tcp: true, said: true, interleaved: [2]int{0, 1}}},
 		{"RTP/AVP/TCP;interleaved=300-301;ssrc=xyz;server_port=70000-1", transportReply{tcp: true, said: true, interleaved: [2]int{-1, -1}}},
 		{"", transportReply{interleaved: [2]int{-1, -1}}},
+		{"RTP/AVP/TCP;ssrc=22345684;interleaved=0-1", transportReply{tcp: true, said: true, interleaved: [2]int{0, 1}, ssrc: 0x22345684, hasSSRC: true}},
+		{"RTP/AVP/TCP;unicast;interleaved=20-21;server_port=59136-59137;ssrc=0X74250E46", transportReply{tcp: true, udp: true, said: true, interleaved: [2]int{20, 21}, serverPort: [2]int{59136, 59137}, ssrc: 0x74250e46, hasSSRC: true}},
+		{`client_port=3456-3457;RTP/AVP;mode="PLAY";unicast`, transportReply{udp: true, said: true, interleaved: [2]int{-1, -1}}},
+		{"unicast;interleaved=2-3", transportReply{tcp: true, interleaved: [2]int{2, 3}}},
+		{"interleaved=2-3;RTP/AVP", transportReply{tcp: true, said: true, interleaved: [2]int{2, 3}}},
+		{"TCP/RTP/AVP;unicast", transportReply{tcp: true, said: true, interleaved: [2]int{-1, -1}}},
+		{"RTP/AVP;unicast;source=;client_port=14236;server_port=56002;ssrc=1449463210", transportReply{udp: true, said: true, interleaved: [2]int{-1, -1}, serverPort: [2]int{56002, 56003}}},
 	} {
 		if got := parseTransport(c.value); got != c.want {
 			t.Errorf("%q:\n got %+v\nwant %+v", c.value, got, c.want)

@@ -1,8 +1,11 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,6 +133,9 @@ func (s *session) describe(ctx context.Context) error {
 		base = m.get("content-location")
 	}
 	s.bases = bases(base, s.c.to.String())
+	if c := undouble(strings.TrimSpace(desc.Control)); absolute(c) && len(c) <= maxURL && plain(c) && !slices.Contains(s.bases, c) {
+		s.bases = append(s.bases, c) // ffmpeg joins to this
+	}
 	s.agreed.Link, s.agreed.Certificate = s.o.Link, s.c.cert
 	for _, n := range desc.Notes {
 		s.note(Note{n.Code, n.Args})
@@ -150,9 +156,6 @@ func (s *session) note(n Note) {
 
 // play starts the stream.
 func (s *session) play(ctx context.Context) error {
-	if s.c.id == "" {
-		return fail(BadReply, nil, "step", "SETUP", "what", "no session")
-	}
 	s.described = true
 	s.stats.Started = s.o.Clock.Mono()
 	s.h.Described(s.agreed)
@@ -165,21 +168,28 @@ func (s *session) play(ctx context.Context) error {
 		urls = append(urls, s.bases...)
 	}
 	ranged := []field{{"Range", "npt=0.000-"}}
+	var first error
 	for i := 0; ; {
 		s.playURL = urls[i]
 		m, err := s.c.request(ctx, "PLAY", s.playURL, ranged...)
 		switch {
 		case err != nil:
 			return err
-		case m.status == 404 && i+1 < len(urls):
-			i++
-			continue
-		case m.status == 457 && ranged != nil: // Invalid Range: some have no beginning
+		case (m.status == 457 || m.status == 400) && ranged != nil: // Invalid Range: some have no beginning
 			ranged = nil
 			continue
 		case m.status != 200:
-			return refusal("PLAY", m)
+			err := refusal("PLAY", m)
+			if !elsewhere(err) {
+				return err
+			}
+			if first = cmp.Or(first, err); i+1 == len(urls) {
+				return first
+			}
+			i++
+			continue
 		}
+		s.begin(m) // some name the session only now (bluenviron/mediamtx#840), or never
 		if s.timeout == 0 {
 			s.timeout = defaultTimeout
 		}

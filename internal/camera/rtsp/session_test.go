@@ -117,7 +117,7 @@ func TestSoundMayCostOneTry(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	for _, c := range []struct{ why, base, good string }{
 		{"text", "URL", "/s/trackID=1"},
-		{"unusable base", "10.0.0.9:554/other", "/s/trackID=1"},
+		{"base without scheme", "10.0.0.9:554/other", "/s/trackID=1"},
 		{"another path first, ours on 404", "rtsp://10.0.0.9/wrong/", "/s/trackID=1"},
 		{"the last part replaced", "", "/trackID=1"},
 	} {
@@ -137,6 +137,28 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %v; %q", c.why, err, f.said("SETUP"))
 		}
 	}
+	for why, control := range map[string]string{
+		"a host behind NAT":         "rtsp://10.0.0.9:5540/s/video",
+		"the session's control":     "video",
+		"not understood, then fine": "/video",
+	} {
+		f := &fake{t: t, base: "rtsp://10.0.0.9/elsewhere"}
+		var host string
+		f.script = func(fc *fakeConn, m *message) bool {
+			bad := m.method == "SETUP" && m.url != "rtsp://"+host+"/s/video" || m.method == "PLAY" && m.url != "rtsp://"+host+"/s"
+			if bad {
+				fc.reply(m, map[string]int{"SETUP": 400, "PLAY": 460}[m.method])
+			}
+			return bad
+		}
+		f.media = func(c *fakeConn) { c.show(0, film(t)...) }
+		u := f.start()
+		host = f.ln.Addr().String()
+		f.sdp = strings.NewReplacer("control:trackID=1", "control:"+control, "control:*", "control:"+u.String()).Replace(h264SDP)
+		if _, err := run(t, Options{URL: u}, nil, units(5)); err != nil {
+			t.Errorf("%s: %v; %q", why, err, f.requests)
+		}
+	}
 	f := &fake{t: t, sdp: h264SDP, base: "URL", script: func(c *fakeConn, m *message) bool {
 		if m.method == "SETUP" {
 			c.reply(m, 404)
@@ -145,6 +167,85 @@ func TestAddresses(t *testing.T) {
 	}}
 	_, err := run(t, Options{URL: f.start()}, nil, nil)
 	wantCode(t, err, NotFound)
+}
+
+// TestSessionNumbers: cameras that name the session late, twice, or never.
+func TestSessionNumbers(t *testing.T) {
+	for _, c := range []struct {
+		why        string
+		setup      []string // Session of each reply to SETUP; "" none
+		play, want string   // Session of the reply to PLAY; what TEARDOWN must have
+	}{
+		{"late", []string{"", ""}, "77;timeout=30", "77"},
+		{"never", []string{"", ""}, "", ""},
+		{"a number for each track", []string{"231970;timeout=60", "231980;timeout=60"}, "231970", "231970"},
+	} {
+		f := &fake{t: t, sdp: h264SDP + pcmaSDP, base: "URL"}
+		n := 0
+		f.setup = func(fc *fakeConn, m *message) []field {
+			fields := []field{{"Transport", m.get("transport")}}
+			if s := c.setup[n]; s != "" {
+				fields = append(fields, field{"Session", s})
+			}
+			n++
+			return fields
+		}
+		f.script = func(fc *fakeConn, m *message) bool {
+			if m.method != "PLAY" {
+				return false
+			}
+			fc.reply(m, 200, field{"Session", c.play})
+			go fc.show(0, film(t)...)
+			return true
+		}
+		if _, err := run(t, Options{URL: f.start(), Audio: true}, nil, units(5)); err != nil {
+			t.Errorf("%s: %v; %q", c.why, err, f.requests)
+			continue
+		}
+		last := f.heads[len(f.heads)-1]
+		if last.method != "TEARDOWN" || last.get("session") != c.want || n != 2 {
+			t.Errorf("%s: %+v", c.why, last)
+		}
+	}
+}
+
+// TestTransports: replies to SETUP that say less, or more, than they should.
+func TestTransports(t *testing.T) {
+	for why, reply := range map[string]string{
+		"as asked":                  "RTP/AVP/TCP;unicast;interleaved=0-1",
+		"no word of TCP":            "RTP/AVP;unicast;interleaved=0-1",
+		"nothing but the profile":   "RTP/AVP;unicast",
+		"no profile":                "unicast;interleaved=0-1",
+		"ports beside the channels": "RTP/AVP/TCP;unicast;interleaved=0-1;server_port=59136-59137;ssrc=74250e46",
+		"profile last":              "interleaved=0-1;mode=play;RTP/AVP/TCP",
+		"none":                      "",
+	} {
+		f := &fake{t: t, sdp: h264SDP, base: "URL"}
+		f.setup = func(*fakeConn, *message) []field { return []field{{"Session", "1"}, {"Transport", reply}} }
+		f.media = func(c *fakeConn) { c.show(0, film(t)...) }
+		if _, err := run(t, Options{URL: f.start(), Transport: TCP}, nil, units(5)); err != nil {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	f := &fake{t: t, sdp: h264SDP, base: "URL"}
+	f.setup = func(*fakeConn, *message) []field {
+		return []field{{"Session", "1"}, {"Transport", "RTP/AVP;unicast;client_port=1-2;server_port=40004-40005"}}
+	}
+	_, err := run(t, Options{URL: f.start(), Transport: TCP}, nil, nil)
+	wantCode(t, err, NoTransport)
+
+	f = &fake{t: t, sdp: strings.Replace(h264SDP, "RTP/AVP", "RTP/AVPF", 1), base: "URL"}
+	f.script = func(c *fakeConn, m *message) bool {
+		bad := m.method == "SETUP" && strings.Contains(m.get("transport"), "AVPF")
+		if bad {
+			c.reply(m, 461)
+		}
+		return bad
+	}
+	f.media = func(c *fakeConn) { c.show(0, film(t)...) }
+	if s, err := run(t, Options{URL: f.start()}, nil, units(5)); err != nil || s.session.Transport != TCP {
+		t.Errorf("feedback that is not meant: %v", err)
+	}
 }
 
 // TestCodes: each way to fail has its own code, and a session that was begun is

@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -72,10 +73,11 @@ func (s *session) newTrack(m sdp.Media, place int) (*track, error) {
 }
 
 // setupTrack does one SETUP, with the ways around what cameras refuse: 461 for
-// TCP means UDP from now on, 404 another way to join the address, 463 of an
-// Axis that it wants our keys.
+// TCP means UDP from now on, 404 and its like another way to join the address,
+// 463 of an Axis that it wants our keys.
 func (s *session) setupTrack(ctx context.Context, t *track) error {
 	urls := joins(s.bases, t.m.Control)
+	var first error // what the likeliest address was refused for
 	for i := 0; ; {
 		err := s.setupOnce(ctx, t, urls[i])
 		var e *Error
@@ -91,13 +93,18 @@ func (s *session) setupTrack(ctx context.Context, t *track) error {
 			return err
 		}
 		switch {
-		case e.Code == NotFound && i+1 < len(urls):
+		case elsewhere(err) && i+1 < len(urls):
 			i++
+			first = cmp.Or(first, err)
+		case e.Code == NoTransport && t.m.Profile == sdp.AVPF:
+			t.m.Profile = sdp.AVP // feedback is not ours to give
 		case e.Code == NoTransport && !s.udp && s.o.Transport == Auto && len(s.tracks) == 0:
 			s.udp, s.mem.udp = true, true
 			s.note(Note{"tcp-refused", nil})
 		case e.Code == keysWanted && !s.mem.clientKeys:
 			s.mem.clientKeys = true
+		case elsewhere(err):
+			return cmp.Or(first, err)
 		default:
 			return err
 		}
@@ -154,14 +161,37 @@ func (s *session) setupOnce(ctx context.Context, t *track, url string) error {
 	return s.agree(t, m, key, url, channel)
 }
 
+// begin takes the session that a reply names. The first counts: H264DVR gives
+// each track a number and plays under that of the first.
+func (s *session) begin(m *message) {
+	id, timeout := parseSession(m.get("session"))
+	if id == "" || s.c.id != "" && s.c.id != id {
+		return
+	}
+	s.c.id = id
+	if s.timeout == 0 || timeout < s.timeout {
+		s.timeout = timeout
+	}
+}
+
+// elsewhere tells whether a refusal may mean that the address is not the one
+// that the camera wants: not found, not understood, not for a track, not for all.
+func elsewhere(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	status := e.Args["status"]
+	return e.Code == NotFound || e.Code == Status && (status == "400" || status == "459" || status == "460")
+}
+
 // agree takes what the camera made of a SETUP: its own channels, ports, source
 // and keys.
 func (s *session) agree(t *track, m *message, key *clientKey, url string, channel int) error {
-	if id, timeout := parseSession(m.get("session")); id != "" {
-		s.c.id, s.timeout = id, timeout
-	}
+	s.begin(m)
+	s.c.begun = true
 	r := parseTransport(m.get("transport"))
-	if r.said && r.tcp == s.udp || r.said && r.secure != t.m.Profile.Secure() {
+	if s.udp && r.tcp || !s.udp && r.udp && !r.tcp || r.said && r.secure != t.m.Profile.Secure() {
 		return fail(NoTransport, nil, "transport", m.get("transport"))
 	}
 	t.control = url

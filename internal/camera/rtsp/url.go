@@ -112,29 +112,53 @@ func undouble(s string) string {
 }
 
 // bases are the texts that controls may be joined to, the best first: the
-// camera's Content-Base where it can be used, then the address we asked for.
+// camera's Content-Base where it is an address, the address we asked for, and
+// a base without scheme (Anjvision, SV3C) or host, completed.
 func bases(contentBase, asked string) []string {
 	b := undouble(strings.TrimSpace(contentBase))
-	if !absolute(b) || len(b) > maxURL || !plain(b) || strings.HasSuffix(b, "://") || b == asked {
+	if b == "" || len(b) > maxURL || !plain(b) || strings.HasSuffix(b, "://") || b == asked {
 		return []string{asked}
 	}
-	return []string{b, asked}
+	if absolute(b) {
+		return []string{b, asked}
+	}
+	scheme, origin, _ := cutURL(asked)
+	switch {
+	case strings.Contains(b, "://"):
+		return []string{asked}
+	case strings.HasPrefix(b, "/"):
+		b = origin + b
+	default:
+		b = scheme + b
+	}
+	if b == asked || len(b) > maxURL {
+		return []string{asked}
+	}
+	return []string{asked, b}
+}
+
+// cutURL cuts an address into "rtsp://", "rtsp://host:port" and the rest.
+func cutURL(s string) (scheme, origin, path string) {
+	i := strings.Index(s, "://")
+	if i < 0 {
+		return "", "", s
+	}
+	scheme = s[:i+3]
+	if n := strings.IndexAny(s[i+3:], "/?"); n >= 0 {
+		return scheme, s[:i+3+n], s[i+3+n:]
+	}
+	return scheme, s, ""
 }
 
 // joins are the addresses that a control may mean, the likeliest first; the
 // next is tried when a camera answers 404 (INTEROP row 7). Most cameras mean
 // plain text, behind a query too; a few mean RFC 3986, or the path before the
-// query.
+// query. An address is taken as it is, then with the host that we know: cameras
+// behind NAT name one of their own.
 func joins(bases []string, control string) []string {
 	control = undouble(strings.TrimSpace(control))
 	if len(control) > maxURL || !plain(control) {
 		control = ""
-	}
-	if absolute(control) {
-		return []string{control}
-	}
-	if control == "" || control == "*" {
-		return bases
 	}
 	var all []string
 	add := func(s string) {
@@ -147,6 +171,18 @@ func joins(bases []string, control string) []string {
 			}
 		}
 		all = append(all, s)
+	}
+	if absolute(control) {
+		add(control)
+		_, _, path := cutURL(control)
+		for _, b := range bases {
+			_, origin, _ := cutURL(b)
+			add(origin + path)
+		}
+		return all
+	}
+	if control == "" || control == "*" {
+		return bases
 	}
 	for _, b := range bases {
 		switch {
