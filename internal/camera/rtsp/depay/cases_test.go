@@ -152,6 +152,20 @@ func TestH264(t *testing.T) {
 			raw(0, false, slices.Concat(unhex("7c87"), sps264a[1:], unhex("00000001"), pps264a, unhex("000000016588"))), pkt(0, true, "7c 47 80 40"), pkt(1, true, p264)},
 			want("!"+idr264, p264)},
 		{"bundle whose first byte passes as a header", []Packet{pkt(0, true, "7c c0 000001 65888040"), pkt(1, true, "1c c0 000001 419a246c")}, want("!"+idr264, p264)},
+		{"start code begun by the header (Amatek)", []Packet{
+			pkt(0, false, "1c 80 00 01 67"+hex.EncodeToString(sps264a[1:9])), pkt(0, false, "1c 00"+hex.EncodeToString(sps264a[9:])),
+			pkt(0, false, "1c 40 000001"+hex.EncodeToString(pps264a)+"00000001"), pkt(0, true, idr264), pkt(1, true, p264)},
+			want("!"+idr264, p264)},
+		{"small fragment whole (CostarHD)", []Packet{pkt(0, true, idr264), pkt(1, true, "5c c1 9a 24 6c")}, want("!"+idr264, p264)},
+		{"sets and a message of an unknown kind, each with a marker (H264DVR)", []Packet{
+			raw(0, true, sps264a), raw(0, true, pps264a), pkt(0, true, "06 e5 01 a7 80"), pkt(0, true, idr264), pkt(1, true, p264)},
+			want("!06 e5 01 a7 80 + "+idr264, p264)},
+		{"sets with a marker and the time stamp before (Reolink)", []Packet{
+			raw(0, true, sps264a), raw(0, false, pps264a), pkt(1, true, idr264), pkt(2, true, p264), raw(2, false, sps264a), raw(2, false, pps264a), pkt(3, true, idr264)},
+			want("!"+idr264, p264, "!"+idr264)},
+		{"time stamps one tick apart, no markers (FLIR M400)", []Packet{
+			pkt(0, true, idr264), {Payload: unhex(p264), Time: 3600}, {Payload: unhex(p264b), Time: 3601}, pkt(2, false, p264), pkt(3, true, p264)},
+			want("!"+idr264, p264+"+"+p264b, p264, p264)},
 		{"message with a start code", []Packet{pkt(0, false, "06 05 06 ab 00000001 65 80"), pkt(0, true, idr264)}, want("!06 05 06 ab 00000001 65 80+" + idr264)},
 		{"message with a start code in a bundle", []Packet{pkt(0, true, "00000001 06 05 06 ab 00000001 65 80 00000001 65888040")}, want("!06 05 06 ab 00000001 65 80+" + idr264)},
 		{"lost in a picture", []Packet{pkt(0, true, idr264), pkt(1, false, p264), lose(1, pkt(1, true, p264b)), pkt(2, true, p264), pkt(3, true, idr264), pkt(4, true, p264)},
@@ -206,6 +220,7 @@ func TestH265(t *testing.T) {
 			want("!"+idr265+"+"+suf265, p265+"+"+suf265, p265)},
 		{"aggregation", []Packet{pkt(0, true, ap(aud265, sei265, idr265)), pkt(1, true, ap(p265, p265b))}, want("!"+sei265+"+"+idr265, p265+"+"+p265b)},
 		{"fragments", []Packet{pkt(0, false, "62 01 93 af"), pkt(0, false, "62 01 13"), pkt(0, false, "62 01 13 08"), pkt(0, true, "62 01 53 40")}, want("!" + idr265)},
+		{"fragments with other headers", []Packet{pkt(0, false, "62 01 93 af"), pkt(0, true, "62 01 66 08 40")}, want("!" + idr265)},
 		{"one fragment", []Packet{pkt(0, true, "62 01 d3 af 08 40")}, want("!" + idr265)},
 		{"no end of the fragments", []Packet{pkt(0, false, "62 01 93 af"), pkt(0, true, "62 01 13 08 40"), pkt(1, true, p265)}, want("!"+idr265, p265)},
 		{"CRA at the start", []Packet{pkt(3, true, cra265), pkt(1, true, rasl265), pkt(4, true, p265), pkt(8, true, cra265), pkt(6, true, rasl265)},
@@ -226,6 +241,27 @@ func TestH265(t *testing.T) {
 				t.Errorf("\n got %s\nwant %s", show(got), c.want)
 			}
 		})
+	}
+}
+
+// TestBundleCutAnywhere: an Annex B text in fragments, wherever they begin.
+func TestBundleCutAnywhere(t *testing.T) {
+	text := slices.Concat(sps264a, unhex("00000001"), pps264a, unhex("00000001"), unhex(sei264), unhex("000001"), unhex(idr264))
+	for first := 2; first < len(text)-1; first++ {
+		for middle := range 5 {
+			if first+middle >= len(text) {
+				continue
+			}
+			pkts := []Packet{raw(0, false, slices.Concat([]byte{0x7c, 0x87}, text[1:first]))}
+			if middle > 0 {
+				pkts = append(pkts, raw(0, false, slices.Concat([]byte{0x7c, 0x07}, text[first:first+middle])))
+			}
+			pkts = append(pkts, raw(0, true, slices.Concat([]byte{0x7c, 0x47}, text[first+middle:])), pkt(1, true, p264))
+			got := show(run(t, newVideo(t, media.H264), pkts))
+			if w := want("!"+sei264+"+"+idr264, p264); got != w {
+				t.Fatalf("cut at %d and %d:\n got %s\nwant %s", first, first+middle, got, w)
+			}
+		}
 	}
 }
 
