@@ -45,17 +45,21 @@ type watch struct {
 	saved   time.Time
 }
 
-// start takes the first look: newest is the end of the newest footage.
+// start takes the first look: newest is the end of the newest footage. That is
+// believed as far as the memory can be behind: footage from further ahead was recorded with a
+// clock that had jumped, and before anybody looked at it.
 func (w *watch) start(now time.Time, newest time.Time) error {
 	var known Known
 	switch err := w.memory.Load(&known); {
 	case err == nil && known.Doubt:
 		w.base, w.doubt = known.At, true // doubt does not end with a restart
-	case err == nil || errors.Is(err, fs.ErrNotExist):
-		w.base = newest
-		if known.At.After(newest) {
-			w.base = known.At
+	case err == nil:
+		w.base = known.At
+		if ahead := newest.Sub(known.At); ahead > 0 && ahead <= Jump {
+			w.base = newest
 		}
+	case errors.Is(err, fs.ErrNotExist):
+		w.base = newest
 	default:
 		return err
 	}

@@ -324,7 +324,7 @@ func TestClock(t *testing.T) {
 		{"a year back", false, -365 * day, 3 * day, false, 0, false},
 		{"an hour ahead", false, time.Hour, time.Hour, false, 0, false},
 	} {
-		for _, restart := range []string{"running", "restarted", "off"} {
+		for _, restart := range []string{"running", "restarted", "at once", "off"} {
 			t.Run(c.name+"/"+restart, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newBench(t)
@@ -341,6 +341,10 @@ func TestClock(t *testing.T) {
 						b.stop()
 					}
 					b.skew, b.sync = c.jump, c.sync
+					if restart == "at once" { // before anybody has looked at the clock
+						b.addAt(0, time.Now().Add(b.skew), 10)
+						b.stop()
+					}
 					b.rest(10 * time.Minute)
 					if restart == "restarted" { // it has recorded with the wrong clock, and starts again
 						b.addAt(0, time.Now().Add(b.skew), 10)
