@@ -132,6 +132,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}
 	p.streams.Follow(p.settings.Get())
 	p.found(p.ledger.Findings())
+	for _, d := range p.ring.Damaged() {
+		p.alerts.Raise(alert.Condition{Kind: alert.KeysDamaged, Object: d.File, Args: map[string]string{"error": d.Err.Error()}})
+	}
 	return p, nil
 }
 

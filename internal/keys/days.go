@@ -160,7 +160,7 @@ func (r *Ring) readDays() error {
 	dir := path.Join(r.dir, daysDir)
 	list, err := r.fs.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.damaged = append(r.damaged, fmt.Errorf("%s: %w: the folder is missing", dir, ErrDamaged))
+		r.damaged = append(r.damaged, Loss{daysDir, fmt.Errorf("%w: the folder is missing", ErrDamaged)})
 		return durable.MkdirAll(r.fs, dir)
 	}
 	if err != nil {
@@ -171,13 +171,13 @@ func (r *Ring) readDays() error {
 			continue // left by a crash in WriteFile, or put aside
 		}
 		name := path.Join(dir, entry.Name())
-		b, err := durable.ReadFile(r.fs, name, maxDayFile)
+		b, err := durable.ReadFile(r.fs, name, MaxCopy)
 		var t dayTable
 		if err == nil {
 			t, err = r.checkDay(entry.Name(), b)
 		}
 		if err != nil {
-			r.damaged = append(r.damaged, fmt.Errorf("%s: %w", name, err))
+			r.damaged = append(r.damaged, Loss{path.Join(daysDir, entry.Name()), err})
 			if err := r.fs.Rename(name, name+".damaged"); err != nil {
 				return err // it would be written over
 			}
@@ -188,9 +188,15 @@ func (r *Ring) readDays() error {
 	return nil
 }
 
+// A Loss is a table of a day, or all of them, that could not be used.
+type Loss struct {
+	File string // in the folder of keys
+	Err  error
+}
+
 // Damaged returns what was wrong with the tables of single days when the ring was
 // opened, for an alert.
-func (r *Ring) Damaged() []error { return r.damaged }
+func (r *Ring) Damaged() []Loss { return r.damaged }
 
 func (r *Ring) checkDay(name string, b []byte) (dayTable, error) {
 	t, err := parseDay(b)
@@ -237,13 +243,13 @@ func (r *Ring) Copies(after uint64) (list []Copy, gen uint64) {
 }
 
 // Restore takes the keys of a volume's copy that are not here: of this root
-// and of an epoch that is not gone. It never changes a key that is here and brings no
-// destroyed one back.
-func (r *Ring) Restore(c Copy) error {
+// and of an epoch that is not gone; it returns how many. It never changes a key that is here and
+// brings no destroyed one back.
+func (r *Ring) Restore(c Copy) (taken int, err error) {
 	r.making.Lock()
 	defer r.making.Unlock()
-	if len(c.Data) > maxDayFile {
-		return fmt.Errorf("restore keys from %s: %w: %d bytes", c.Name, ErrDamaged, len(c.Data))
+	if len(c.Data) > MaxCopy {
+		return 0, fmt.Errorf("restore keys from %s: %w: %d bytes", c.Name, ErrDamaged, len(c.Data))
 	}
 	r.mu.RLock()
 	t, err := r.checkDay(c.Name, c.Data)
@@ -269,7 +275,7 @@ func (r *Ring) Restore(c Copy) error {
 		err = r.writeDay(t.day, e.id, list)
 	}
 	if err != nil {
-		return fmt.Errorf("restore keys from %s: %w", c.Name, err)
+		return 0, fmt.Errorf("restore keys from %s: %w", c.Name, err)
 	}
-	return nil
+	return len(list) - have, nil
 }

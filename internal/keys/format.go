@@ -42,11 +42,13 @@ const (
 	recordSize  = 16 + 16 + 1 + wrappedSize
 	dayHeadSize = 16 + 16 + 4 + 4
 
-	maxSmall   = 4 << 10
-	maxPerDay  = 1 << 16 // keys of one day: 64 cameras, and room for every one destroyed a thousand times
-	maxDayFile = headSize + dayHeadSize + maxPerDay*recordSize + checkSize
-	maxDay     = 200_000 // the year 2517
+	maxSmall  = 4 << 10
+	maxPerDay = 1 << 16 // keys of one day: 64 cameras, and room for every one destroyed a thousand times
+	maxDay    = 200_000 // the year 2517
 )
+
+// MaxCopy is the most bytes that a Copy has.
+const MaxCopy = headSize + dayHeadSize + maxPerDay*recordSize + checkSize
 
 func appendHead(dst []byte, kind byte) []byte {
 	dst = append(dst, magic...)

@@ -65,7 +65,7 @@ type Ring struct {
 	rootID  [16]byte
 	kind    Mode
 	signer  *Signer
-	damaged []error // written by Open only
+	damaged []Loss // written by Open only
 
 	making sync.Mutex // held over the disk, by who makes or destroys keys
 

@@ -161,20 +161,23 @@ func TestCopiesRestoreLostTables(t *testing.T) {
 	}
 	segment(t, r, camera(2), 20000) // life went on
 	for _, c := range list {
-		if err := r.Restore(c); err != nil {
-			t.Fatal(err)
+		if n, err := r.Restore(c); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		if n, err := r.Restore(c); err != nil || n != 0 {
+			t.Fatal("again:", n, err)
 		}
 	}
 	if got, err := reopen(t, m).OpenSegment(id, w); err != nil || !got.Equal(key) {
 		t.Fatalf("restored: %v", err)
 	}
 	_, other := create(t)
-	if err := other.Restore(list[0]); !errors.Is(err, ErrRoot) {
+	if _, err := other.Restore(list[0]); !errors.Is(err, ErrRoot) {
 		t.Errorf("a copy of another machine: %v", err)
 	}
 	bad := Copy{list[0].Name, bytes.Clone(list[0].Data)}
 	bad.Data[50] ^= 1
-	if err := r.Restore(bad); !errors.Is(err, ErrDamaged) {
+	if _, err := r.Restore(bad); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged copy: %v", err)
 	}
 }
@@ -206,7 +209,7 @@ func TestDestroy(t *testing.T) {
 			}
 		}
 		for _, c := range old { // a volume that was away comes back with the old tables
-			if err := r.Restore(c); !errors.Is(err, ErrDestroyed) {
+			if _, err := r.Restore(c); !errors.Is(err, ErrDestroyed) {
 				t.Errorf("an old copy: %v", err)
 			}
 		}
@@ -357,7 +360,7 @@ func TestRefusals(t *testing.T) {
 	// A damaged table of one day is put aside; today goes on.
 	durable.WriteFile(m, path.Join(dir, daysDir, "20000.keys"), []byte("VIGILKEY nonsense"))
 	r = reopen(t, m)
-	if len(r.Damaged()) != 1 || !errors.Is(r.Damaged()[0], ErrDamaged) {
+	if len(r.Damaged()) != 1 || !errors.Is(r.Damaged()[0].Err, ErrDamaged) {
 		t.Errorf("damaged: %v", r.Damaged())
 	}
 	segment(t, r, camera(1), 20000)

@@ -91,6 +91,9 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
+	if err := s.takeKeys(v, root); err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
 	list, err := root.ReadDir(volume.OpenDir)
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)

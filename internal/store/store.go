@@ -18,11 +18,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
+	"strconv"
 	"sync"
 	"time"
 
+	"vigil/internal/actor"
 	"vigil/internal/durable"
 	"vigil/internal/keys"
 	"vigil/internal/ledger"
@@ -53,6 +56,7 @@ const (
 	FileDamaged  = "file-damaged"  // object: segment; camera, from, to, reason
 	FileUnknown  = "file-unknown"  // object: folder of the volume; file, reason
 	CommitFailed = "commit-failed" // object: "ledger" or "audit"; error
+	KeysRestored = "keys-restored" // object: file of keys; keys, volume
 )
 
 // A Config is what a store is made of.
@@ -366,6 +370,46 @@ func (s *Store) visitOne(ctx context.Context, v *volume.Volume) {
 	if err := s.copyKeys(v, fresh); err != nil {
 		s.log.Error("copies of the wrapped keys", "volume", v.Dir(), "err", err)
 	}
+}
+
+// takeKeys takes back from a volume what the system disk has lost of the
+// wrapped keys, before anything is opened with them and before copyKeys writes over it.
+func (s *Store) takeKeys(v *volume.Volume, root durable.FS) error {
+	list, err := root.ReadDir(volume.KeyDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("copies of the wrapped keys: %w", err)
+	}
+	ours := map[string][]byte{}
+	copies, _ := s.cfg.Keys.Copies(0)
+	for _, c := range copies {
+		ours[c.Name] = c.Data
+	}
+	for _, e := range list {
+		if path.Ext(e.Name()) != ".keys" || !e.Type().IsRegular() {
+			continue
+		}
+		b, err := durable.ReadFile(root, path.Join(volume.KeyDir, e.Name()), keys.MaxCopy)
+		if errors.Is(err, durable.ErrTooLarge) || err == nil && bytes.Equal(b, ours[e.Name()]) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("copies of the wrapped keys: %w", err)
+		}
+		n, err := s.cfg.Keys.Restore(keys.Copy{Name: e.Name(), Data: b})
+		if err != nil { // of keys that were destroyed, or damaged: ours is written over it, if we have one
+			s.log.Warn("a copy of wrapped keys is of no use", "volume", v.Dir(), "file", e.Name(), "err", err)
+		}
+		if n == 0 {
+			continue
+		}
+		args := map[string]string{"keys": strconv.Itoa(n), "volume": v.Dir()}
+		s.cfg.Alerts.Raise(KeysRestored, e.Name(), args)
+		_ = s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "keys.restore", Object: e.Name(), OK: true, Detail: args})
+	}
+	return nil
 }
 
 // copyKeys brings the wrapped keys on a volume up to date.

@@ -598,3 +598,44 @@ func TestMarkWaits(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestLostKeys loses the wrapped keys on the system disk, as a whole or for the
+// day, while a segment lies open: they come back from the copy on the volume
+// before anything is opened with them, and the copy is not written over.
+//
+//vigil:clause 5.2.4.1
+func TestLostKeys(t *testing.T) {
+	for _, lose := range []string{"sys/keys/days", "sys/keys/days/10957.keys", "garbage"} {
+		t.Run(path.Base(lose), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, true)
+				r.boot()
+				r.settledSegment()
+				r.put(12)
+				time.Sleep(6 * time.Second)
+				r.crash()
+				r.disk.Restart()
+				switch lose {
+				case "garbage":
+					r.edit("sys/keys/days/10957.keys", flip)
+				default:
+					r.disk.Remove("sys/keys/days/10957.keys")
+					r.disk.Remove(lose)
+				}
+				r.boot()
+				r.put(4) // which makes new keys
+				r.await()
+				r.cutAll()
+				time.Sleep(4 * time.Second)
+				if args, ok := r.board.args(KeysRestored + " 10957.keys"); !ok || args["keys"] != "2" {
+					t.Errorf("alerts %v, want one that 2 keys came back", r.board.raised)
+				}
+				r.invariants(false)
+				r.end()
+				r.restart()
+				r.invariants(false)
+				r.end()
+			})
+		})
+	}
+}
