@@ -219,6 +219,9 @@ func CheckURL(address string, link wire.Link) string {
 	if len(address) > wire.MaxURL || !printable(address) || strings.ContainsFunc(address, unicode.IsSpace) {
 		return "url-bad"
 	}
+	if strings.ContainsFunc(address, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return "url-ascii" // RTSP has no way to say it
+	}
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
@@ -230,7 +233,7 @@ func CheckURL(address string, link wire.Link) string {
 		return "url-scheme"
 	case u.User != nil:
 		return "url-credentials"
-	case u.Hostname() == "" || u.Opaque != "" || u.Fragment != "":
+	case u.Hostname() == "" || u.Opaque != "" || strings.Contains(address, "#"):
 		return "url-bad"
 	case (link == wire.LinkPlain) != (u.Scheme == "rtsp"):
 		return "url-link"

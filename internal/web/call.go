@@ -257,7 +257,8 @@ func (c *call) act(action audit.Action, object string, result audit.Result, reas
 	return r
 }
 
-// body reads the JSON of a request: one value, no unknown fields.
+// body reads the JSON of a request: one value, its fields spelled as in the
+// document, each at most once.
 func (c *call) body(into any) error {
 	if t, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return say(http.StatusUnsupportedMediaType, "not-json")
@@ -272,11 +273,11 @@ func (c *call) body(into any) error {
 	var typ *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &typ):
-		return mistake("/"+strings.ReplaceAll(typ.Field, ".", "/"), "wrong-type")
+		return mistake(fieldAt(b, typ.Offset), "wrong-type")
 	case err != nil:
 		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // the package has no type for it
 			if name, err := strconv.Unquote(name); err == nil {
-				return mistake("/"+name, "unknown-field")
+				return mistake(fieldOf(b, name), "unknown-field")
 			}
 		}
 		return say(http.StatusBadRequest, "bad-request")
@@ -284,7 +285,7 @@ func (c *call) body(into any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return say(http.StatusBadRequest, "bad-request")
 	}
-	return nil
+	return spelled(b, into)
 }
 
 // answer sends a value as JSON.
@@ -320,10 +321,21 @@ func (c *call) instant(m *text.Mistakes, name string, required bool) (t time.Tim
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 || n > maxInstant {
-		m.Add("?"+name, "out-of-range", "min", "0", "max", strconv.Itoa(maxInstant))
+		m.Add("?"+name, "instant")
 		return t, false
 	}
 	return time.UnixMilli(n), true
+}
+
+// flag reads true or false from the query; left out it is false.
+func (c *call) flag(name string) (bool, error) {
+	switch c.r.URL.Query().Get(name) {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, mistake("?"+name, "one-of", "choices", "true, false")
 }
 
 // ms is a time in the interface.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vigil/internal/access"
+	"vigil/internal/audit"
 	"vigil/internal/media"
 	"vigil/internal/settings"
 	"vigil/internal/text"
@@ -407,7 +408,9 @@ func (c *call) removeCamera() error {
 //
 //vigil:clause 5.2.7.2
 func (c *call) setRecording() error {
-	var in struct{ On *bool }
+	var in struct {
+		On *bool `json:"on"`
+	}
 	if err := c.body(&in); err != nil {
 		return err
 	}
@@ -483,6 +486,10 @@ func (c *call) probeCamera() error {
 		p := say(http.StatusServiceUnavailable, "busy")
 		p.retry = 5
 		return p
+	}
+	c.camera = old
+	if err := c.record("camera.probe", host(cam.Main().URL), audit.OK, "", nil); err != nil { // who makes the recorder knock at a door
+		return err
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), probeTime)
 	defer cancel()

@@ -51,7 +51,10 @@ const progressEvery = 500 * time.Millisecond
 //
 //vigil:clause 5.2.8.2
 func (c *call) runCheck() error {
-	deep := c.r.URL.Query().Get("deep") == "true"
+	deep, err := c.flag("deep")
+	if err != nil {
+		return err
+	}
 	release, ok := c.slots.take("check", "", 1, 1)
 	if !ok {
 		return say(http.StatusServiceUnavailable, "busy")
@@ -92,6 +95,9 @@ func (c *call) runCheck() error {
 	rerr := c.record("check", "", result, "", nil)
 	if err = errors.Join(err, rerr); err != nil {
 		return say(map[string]any{"error": err.Error()})
+	}
+	if report.Findings == nil {
+		report.Findings = []CheckFinding{}
 	}
 	return say(map[string]any{"report": report})
 }

@@ -4,11 +4,14 @@ import (
 	"encoding/hex"
 	"mime"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"vigil/internal/access"
 	"vigil/internal/audit"
 	"vigil/internal/media"
+	"vigil/internal/text"
 )
 
 type exportBody struct {
@@ -50,9 +53,10 @@ const maxExport = 24 * time.Hour
 
 func (c *call) startExport() error {
 	var in struct {
-		Stream   string
-		From, To *int64
-		Audio    *bool
+		Stream string `json:"stream"`
+		From   *int64 `json:"from"`
+		To     *int64 `json:"to"`
+		Audio  *bool  `json:"audio"`
 	}
 	if err := c.body(&in); err != nil {
 		return err
@@ -61,11 +65,20 @@ func (c *call) startExport() error {
 	if err != nil {
 		return err
 	}
+	var m text.Mistakes
+	for _, x := range []struct {
+		field string
+		value *int64
+	}{{"/from", in.From}, {"/to", in.To}} {
+		if x.value == nil {
+			m.Add(x.field, "required")
+		} else if *x.value < 0 || *x.value > maxInstant {
+			m.Add(x.field, "instant")
+		}
+	}
 	switch {
-	case in.From == nil || *in.From < 0 || *in.From > maxInstant:
-		return mistake("/from", "required")
-	case in.To == nil || *in.To < 0 || *in.To > maxInstant:
-		return mistake("/to", "required")
+	case len(m) > 0:
+		return invalid(m)
 	case *in.To <= *in.From:
 		return mistake("/to", "range")
 	case *in.To-*in.From > maxExport.Milliseconds():
@@ -134,22 +147,44 @@ func (c *call) downloadExport() error {
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": c.export.FileName}))
 	h.Set("Cache-Control", "private, no-store")
 	h.Set("ETag", `"`+hex.EncodeToString(c.export.SHA256)+`"`)
-	http.ServeContent(paced{w}, c.r, "", c.export.Created, f)
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} { // nothing of it is kept anywhere; If-Range goes with Range
+		c.r.Header.Del(name)
+	}
+	if v := c.r.Header["Range"]; len(v) != 1 || strings.Contains(v[0], ",") { // many small parts cost us more than the caller: they get the whole
+		c.r.Header.Del("Range")
+	}
+	p := &paced{watch: w}
+	http.ServeContent(p, c.r, "", c.export.Created, f)
+	if p.outside {
+		h.Del("Content-Disposition")
+		return say(http.StatusRequestedRangeNotSatisfiable, "range-outside", "size", strconv.FormatInt(c.export.Size, 10))
+	}
 	return nil
 }
 
 // A paced writer moves the deadline on with each piece, so that a long
-// download lasts and a stuck one ends.
-type paced struct{ *watch }
+// download lasts and a stuck one ends. What it is to say of a range outside the file
+// it leaves to the caller.
+type paced struct {
+	*watch
+	outside bool
+}
 
 // Header is the answer's.
-func (p paced) Header() http.Header { return p.w.Header() }
+func (p *paced) Header() http.Header { return p.w.Header() }
 
 // WriteHeader is the answer's.
-func (p paced) WriteHeader(status int) { p.w.WriteHeader(status) }
+func (p *paced) WriteHeader(status int) {
+	if p.outside = status == http.StatusRequestedRangeNotSatisfiable; !p.outside {
+		p.w.WriteHeader(status)
+	}
+}
 
 // Write sends a piece, as long as it is allowed.
-func (p paced) Write(b []byte) (int, error) {
+func (p *paced) Write(b []byte) (int, error) {
+	if p.outside {
+		return len(b), nil
+	}
 	if err := p.send(b); err != nil {
 		return 0, err
 	}

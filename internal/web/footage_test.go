@@ -373,12 +373,26 @@ func TestExports(t *testing.T) {
 	if resp.StatusCode != 206 || string(got) != "0123456789" || resp.Header.Get("Content-Range") != "bytes 999990-999999/1000000" {
 		t.Errorf("%d %q", resp.StatusCode, got)
 	}
+	resp, got = p.do("GET", "/exports/"+id+"/file", nil, "Range", "bytes=0-0,2-2,4-4")
+	if resp.StatusCode != 200 || !bytes.Equal(got, data) {
+		t.Errorf("many ranges: %d, %d bytes, %v", resp.StatusCode, len(got), resp.Header)
+	}
+	for _, r := range []string{"bytes=1000000-", "bytes=5-1", "bytes=x"} {
+		if v := p.refused(416, "range-outside", "GET", "/exports/"+id+"/file", nil, "Range", r); v["args"].(object)["size"] != "1000000" {
+			t.Errorf("%v", v)
+		}
+	}
+	for _, name := range []string{"If-Match", "If-None-Match"} { // no answer that the document does not have
+		if resp, _ := p.do("GET", "/exports/"+id+"/file", nil, name, "*"); resp.StatusCode != 200 {
+			t.Errorf("%s: %d", name, resp.StatusCode)
+		}
+	}
 	if resp, got := p.do("HEAD", "/exports/"+id+"/file", nil); resp.StatusCode != 200 || len(got) != 0 || resp.ContentLength != 1_000_000 {
 		t.Errorf("%d, %d bytes of %d", resp.StatusCode, len(got), resp.ContentLength)
 	}
 	p.want(204, "DELETE", "/exports/"+id, nil)
 	p.refused(404, "not-found", "GET", "/exports/"+id, nil)
-	if n := len(b.recorded("export.download")); n != 2 {
+	if n := len(b.recorded("export.download")); n != 2+1+3+2 {
 		t.Errorf("%d downloads recorded", n)
 	}
 	if got := b.recorded(audit.Export); len(got) != 1+3+3 || got[0].Actor.Name != "amy" {
@@ -409,6 +423,14 @@ func TestCameras(t *testing.T) {
 	}
 	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "link": "plain"})
 	p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": "http://169.254.169.254/"})
+	if r := b.recorded("camera.probe"); len(r) != 1 || r[0].Object != "192.0.2.7" || r[0].Actor.Name != "amy" {
+		t.Errorf("recorded %+v", r)
+	}
+	for address, code := range map[string]string{"rtsp://例え.jp/": "url-ascii", "rtsp://192.0.2.7/#": "url-bad"} { // the worker would refuse them
+		if m := p.refused(422, "invalid", "POST", "/cameras/probe", object{"url": address})["mistakes"].([]any)[0].(object); m["field"] != "/url" || m["code"] != code {
+			t.Errorf("%s: %v", address, m)
+		}
+	}
 	b.prober.err = errors.New("no worker")
 	p.refused(500, "internal", "POST", "/cameras/probe", object{"url": "rtsp://192.0.2.7/s"})
 	b.prober.err = nil

@@ -65,13 +65,9 @@ func (c *call) alertBody(a Alert) alertBody {
 }
 
 func (c *call) listAlerts() error {
-	all := false
-	switch c.r.URL.Query().Get("all") {
-	case "", "false":
-	case "true":
-		all = true
-	default:
-		return mistake("?all", "one-of", "choices", "true, false")
+	all, err := c.flag("all")
+	if err != nil {
+		return err
 	}
 	list := []alertBody{}
 	for _, a := range c.Alerts.List(all) {

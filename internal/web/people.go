@@ -36,9 +36,11 @@ func (c *call) getSetup() error {
 //vigil:clause 5.4.1.1
 func (c *call) claim() error {
 	var in struct {
-		Code, Name, Password string
-		Language             text.Lang
-		TimeZone             string
+		Code     string    `json:"code"`
+		Name     string    `json:"name"`
+		Password string    `json:"password"`
+		Language text.Lang `json:"language"`
+		TimeZone string    `json:"timeZone"`
 	}
 	if err := c.body(&in); err != nil {
 		return err
@@ -89,7 +91,10 @@ func (c *call) getPasswordRules() error {
 }
 
 func (c *call) signIn() error {
-	var in struct{ Name, Password string }
+	var in struct {
+		Name     string `json:"name"`
+		Password string `json:"password"`
+	}
 	if err := c.body(&in); err != nil {
 		return err
 	}
@@ -177,7 +182,10 @@ func (c *call) changePassword() error {
 	if c.session == nil {
 		return notFound()
 	}
-	var in struct{ Old, New string }
+	var in struct {
+		Old string `json:"old"`
+		New string `json:"new"`
+	}
 	if err := c.body(&in); err != nil {
 		return err
 	}
@@ -205,7 +213,9 @@ func (c *call) listAccounts() error {
 }
 
 func (c *call) resetPassword() error {
-	var in struct{ New string }
+	var in struct {
+		New string `json:"new"`
+	}
 	if err := c.body(&in); err != nil {
 		return err
 	}

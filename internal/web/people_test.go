@@ -186,6 +186,42 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// What a program in front of the recorder might read otherwise is refused: a
+// field twice, or in other capitals. A mistake names its field, in a list too.
+//
+//vigil:clause 5.2.6.1
+func TestBodiesAreReadOneWay(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door").ID.String()
+	for _, c := range []struct{ method, path, body, field, code string }{
+		{"POST", "/session", `{"name":"eve","name":"amy","password":"x"}`, "/name", "field-twice"},
+		{"POST", "/session", `{"name":"amy","Password":"x"}`, "/Password", "unknown-field"},
+		{"POST", "/session", `{"name":"amy","password":"x","PASSWORD":"y"}`, "/PASSWORD", "unknown-field"},
+		{"PUT", "/cameras/" + cam + "/recording", `{"on":true,"on":false}`, "/on", "field-twice"},
+		{"POST", "/cameras", `{"name":"A","streams":[{"kind":"main","url":"rtsp://h/"},{"kind":"second","url":"rtsp://h/2","url":"rtsp://h/3"}]}`, "/streams/1/url", "field-twice"},
+		{"POST", "/cameras", `{"name":"A","streams":[{"kind":"main","url":"rtsp://h/"},{"kind":"second","url":7}]}`, "/streams/1/url", "wrong-type"},
+		{"POST", "/cameras", `{"name":"A","streams":[{"kind":"main"},7]}`, "/streams/1", "wrong-type"},
+		{"POST", "/cameras", `{"name":"A","streams":[[]]}`, "/streams/0", "wrong-type"},
+		{"POST", "/cameras", `{"name":"A","pin":{"a":1},"streams":[]}`, "/pin", "wrong-type"},
+		{"POST", "/cameras", `{"name":"A","streams":[{"kind":"main","uri":"rtsp://h/"}]}`, "/streams/0/uri", "unknown-field"},
+		{"POST", "/cameras", `{"a~/b":1}`, "/a~0~1b", "unknown-field"},
+		{"POST", "/cameras", `[]`, "", "wrong-type"},
+		{"POST", "/cameras/" + cam + "/exports", `{"from":1.5,"to":2}`, "/from", "wrong-type"},
+		{"POST", "/cameras/" + cam + "/exports", `{"from":-62135596800000,"to":2}`, "/from", "instant"},
+		{"POST", "/cameras/" + cam + "/exports", `{"from":1,"to":253402300799000}`, "/to", "instant"},
+		{"PUT", "/settings", `{"version":0,"storage":{"retentionDays":1,"RetentionDays":2}}`, "/storage/RetentionDays", "unknown-field"},
+	} {
+		b.srv.rates = newRates()
+		v := p.refused(422, "invalid", c.method, c.path, c.body)
+		if m := v["mistakes"].([]any)[0].(object); m["field"] != c.field || m["code"] != c.code {
+			t.Errorf("%s: %v, want %s at %q", c.body, m, c.code, c.field)
+		}
+	}
+	b.srv.rates = newRates()
+	p.want(200, "POST", "/session", "\t{ \"name\" : \"amy\",\n \"password\": \""+password+"\" } \n")
+}
+
 // zeros is an upload that does not end.
 type zeros struct{ n int64 }
 

@@ -223,6 +223,14 @@ func TestUnknown(t *testing.T) {
 	if resp, _ := p.do("HEAD", "/setup", nil); resp.StatusCode != 405 {
 		t.Errorf("HEAD /setup: %d", resp.StatusCode)
 	}
+	req := p.request("OPTIONS", "/", nil)
+	req.URL.Path, req.URL.Opaque = "", "*"
+	star, err := p.http.Do(req)
+	must(t, err)
+	star.Body.Close()
+	if star.StatusCode != 404 || star.Header.Get("Content-Security-Policy") == "" {
+		t.Errorf("OPTIONS *: %d, %v", star.StatusCode, star.Header)
+	}
 	for _, method := range []string{"TRACE", "PATCH", "OPTIONS", "FOO"} {
 		resp, err := p.http.Do(p.request(method, base+"/setup", nil))
 		must(t, err)
@@ -237,7 +245,7 @@ func TestUnknown(t *testing.T) {
 func TestProblemsHaveTexts(t *testing.T) {
 	for _, code := range []string{"bad-request", "signed-out", "forbidden", "cross-origin", "password-must-change", "not-found", "method-not-allowed", "too-large", "not-json", "invalid",
 		"too-many-requests", "internal", "busy", "setup-done", "setup-code-wrong", "setup-code-expired", "sign-in-failed", "too-many-attempts", "old-password-wrong", "own-account",
-		"camera-exists", "settings-changed", "stream-not-live", "too-many-streams", "no-footage", "too-many-exports", "export-not-ready", "no-space", "range-too-long"} {
+		"camera-exists", "settings-changed", "stream-not-live", "too-many-streams", "no-footage", "too-many-exports", "export-not-ready", "no-space", "range-too-long", "range-outside"} {
 		if !text.Has("problem." + code) {
 			t.Errorf("no text for %s", code)
 		}

@@ -93,9 +93,11 @@ const (
 func (s *Server) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // strangers can fill it
-		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64, MaxReadFrameSize: 16 << 10, SendPingTimeout: 30 * time.Second, PingTimeout: writeTime, WriteByteTimeout: writeTime},
-		ConnContext: connContext,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // strangers can fill it
+		// "OPTIONS *" too goes the one way.
+		DisableGeneralOptionsHandler: true,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 64, MaxReadFrameSize: 16 << 10, SendPingTimeout: 30 * time.Second, PingTimeout: writeTime, WriteByteTimeout: writeTime},
+		ConnContext:                  connContext,
 	}
 }
 
