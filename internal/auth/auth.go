@@ -292,7 +292,7 @@ func (p *Place) ChangePassword(ctx context.Context, s *Session, old, fresh strin
 		return "", nil, fmt.Errorf("change the password of %s: %w", name, err)
 	}
 	p.endAll(name, "password")
-	return p.begin(name, s.source)
+	return p.enter(name, s.source, hashed)
 }
 
 // ResetPassword sets somebody's password, who must change it. All sessions of
@@ -329,7 +329,7 @@ func (p *Place) ResetPassword(ctx context.Context, by actor.Actor, name, fresh s
 		_ = p.record(by, passwordReset, name, storage)
 		return fmt.Errorf("reset the password of %s: %w", name, err)
 	}
-	p.throttle.forgetAll("a:"+fold(name), "change:"+fold(name))
+	p.throttle.forgetAll(accountKey(name), "change:"+fold(name))
 	p.endAll(name, "password-reset")
 	return nil
 }

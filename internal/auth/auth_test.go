@@ -36,9 +36,14 @@ type log struct {
 	mu   sync.Mutex
 	recs []audit.Record
 	err  error
+	hook func(audit.Record) // called once
 }
 
 func (l *log) Record(r audit.Record) (uint64, error) {
+	if hook := l.hook; hook != nil {
+		l.hook = nil
+		hook(r)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -175,8 +180,16 @@ func TestClaimIsSlowed(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	b.sleep(slow.Retry)
-	if _, _, err := b.p.Claim(context.Background(), desk, code, "amy", good); err != nil {
+	if _, _, err := b.p.Claim(context.Background(), desk, code, "amy", "short"); errors.As(err, &slow) || err == nil {
 		t.Errorf("the owner, after %v: %v", slow.Retry, err)
+	}
+	// Nor must the owner wait for strangers who go on: the console has another code.
+	for i := range 200 {
+		b.p.Claim(context.Background(), fmt.Sprintf("198.51.100.%d", i), "0000-0000-0000", "amy", good)
+	}
+	code, _, _ = b.p.NewCode(actor.Actor{Kind: actor.Console})
+	if _, _, err := b.p.Claim(context.Background(), desk, code, "amy", good); err != nil {
+		t.Errorf("the owner, with a new code: %v", err)
 	}
 }
 
@@ -318,6 +331,14 @@ func TestThrottleStaysSmall(t *testing.T) {
 	}
 	if len(th.m) > maxCounters || th.fails("a:amy") != 4 {
 		t.Errorf("%d counters, amy %d", len(th.m), th.fails("a:amy"))
+	}
+	for _, r := range []string{"x", "\ufdfa", "\xff"} { // the second is 18 characters in the one form of Unicode
+		if n := len(accountKey(strings.Repeat(r, 1<<16))); n > 300 {
+			t.Errorf("a name of %q is counted under %d bytes", r, n)
+		}
+	}
+	if accountKey("AMY") != accountKey("amy") {
+		t.Error("capitals have a count of their own")
 	}
 }
 
@@ -545,6 +566,42 @@ func TestChangePassword(t *testing.T) {
 	b.open()
 	if err := b.signIn(desk, "amy", good); err != nil {
 		t.Errorf("after a restart: %v", err)
+	}
+}
+
+// A sign-in that is under way while the password is reset or changed ends with
+// the others.
+//
+//vigil:clause 5.2.5.1 5.4.2.1
+func TestSignInDuringAReset(t *testing.T) {
+	ctx := context.Background()
+	console := actor.Actor{Kind: actor.Console, Name: "uid 0"}
+	for name, enter := range map[string]func(b *bench, s *Session) (string, *Session, error){
+		"sign-in": func(b *bench, _ *Session) (string, *Session, error) { return b.p.SignIn(ctx, far, "amy", good) },
+		"change": func(b *bench, s *Session) (string, *Session, error) {
+			return b.p.ChangePassword(ctx, s, good, "Sesame-Street-00")
+		},
+	} {
+		b := newBench(t)
+		_, s := b.claim()
+		reset := func(audit.Record) {
+			if err := b.p.ResetPassword(ctx, console, "amy", other); err != nil {
+				t.Error(err)
+			}
+		}
+		b.log.hook = reset
+		if name == "change" { // at the record of the new session, not of the change
+			b.log.hook = func(audit.Record) { b.log.hook = func(audit.Record) { b.log.hook = reset } }
+		}
+		if token, s, err := enter(b, s); err == nil && s.Alive() {
+			t.Errorf("%s: a session of the password of before is left: %q", name, token)
+		}
+		if n := b.p.Count(); n != 0 {
+			t.Errorf("%s: %d sessions are left", name, n)
+		}
+		if got := b.log.take(); !strings.Contains(got, "password.reset ok") || !strings.HasSuffix(got, "session.end denied password") {
+			t.Errorf("%s: recorded %s", name, got)
+		}
 	}
 }
 

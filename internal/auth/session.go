@@ -150,6 +150,28 @@ func (p *Place) begin(name, source string) (token string, s *Session, err error)
 	return token, s, nil
 }
 
+// enter is begin for who has just shown a password. Where that was changed or
+// reset meanwhile, the session came too late to be ended with the others, and ends here.
+//
+//vigil:clause 5.2.5.1 5.4.2.1
+func (p *Place) enter(name, source, kept string) (token string, s *Session, err error) {
+	if token, s, err = p.begin(name, source); err != nil {
+		return "", nil, err
+	}
+	p.mu.Lock()
+	a := p.find(name)
+	same := a != nil && a.Password == kept
+	p.mu.Unlock()
+	if same {
+		return token, s, nil
+	}
+	p.drop(s)
+	if err := errors.Join(p.record(s.Actor(), sessionEnd, name, "password"), p.saveSessions()); err != nil {
+		return "", nil, err
+	}
+	return "", nil, ErrSignIn
+}
+
 // sweep forgets what has ended and keeps the bounds: the longest unused goes.
 // The caller holds mu.
 func (p *Place) sweep(now time.Time, name string) {

@@ -36,7 +36,9 @@ func (p *Place) SetUpNeeded() bool {
 }
 
 // NewCode makes the one-time code that opens set-up and voids the one before.
-// Who can read the console is with the machine: that is the proof of presence.
+// Who can read the console is with the machine: that is the proof of presence. With
+// it end the waits that wrong codes have brought, so that nobody on the network can
+// keep the owner out.
 //
 //vigil:clause 5.4.1.1
 func (p *Place) NewCode(by actor.Actor) (code string, expires time.Time, err error) {
@@ -56,6 +58,7 @@ func (p *Place) NewCode(by actor.Actor) (code string, expires time.Time, err err
 	p.mu.Lock()
 	p.code = setupCode{sha256.Sum256([]byte(code)), expires}
 	p.mu.Unlock()
+	p.throttle.forgetCodes()
 	return code[:4] + "-" + code[4:8] + "-" + code[8:], expires, nil
 }
 
@@ -149,7 +152,7 @@ func (p *Place) Claim(ctx context.Context, source, code, name, password string) 
 	p.mu.Lock()
 	p.code = setupCode{}
 	p.mu.Unlock()
-	return p.begin(name, source)
+	return p.enter(name, source, hashed)
 }
 
 // take lets one claim go on at a time.

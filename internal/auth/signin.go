@@ -26,7 +26,7 @@ func (p *Place) SignIn(ctx context.Context, source, name, password string) (toke
 	nobody := actor.Actor{Kind: actor.Nobody, Name: "sign-in", Source: source}
 	p.mu.Lock()
 	object, kept, rounds, exists := unknown(name), p.dummy, p.doc.Rounds, false
-	key := "a:" + fold(name)
+	key := accountKey(name)
 	if a := p.find(name); a != nil {
 		object, kept, exists = a.Name, a.Password, true
 		if _, ok := a.Sources[sourceKey(source)]; ok {
@@ -96,7 +96,10 @@ func (p *Place) SignIn(ctx context.Context, source, name, password string) (toke
 	if err != nil {
 		return "", nil, fmt.Errorf("sign in: %w", err)
 	}
-	token, s, err = p.begin(object, source)
+	if rehashed != "" {
+		kept = rehashed
+	}
+	token, s, err = p.enter(object, source, kept)
 	if err != nil {
 		return "", nil, err
 	}

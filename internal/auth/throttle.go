@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -110,6 +111,17 @@ func (t *throttle) forgetAll(keys ...string) {
 	}
 }
 
+// forgetCodes takes the waits of set-up away.
+func (t *throttle) forgetCodes() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key := range t.m {
+		if key == "code" || strings.HasPrefix(key, "code:") {
+			delete(t.m, key)
+		}
+	}
+}
+
 // room keeps the map in bounds: of some counters the one that matters least
 // goes. The caller holds mu.
 func (t *throttle) room() {
@@ -128,6 +140,14 @@ func (t *throttle) room() {
 		}
 	}
 	delete(t.m, victim)
+}
+
+// accountKey is what the tries at a name are counted by. Strangers choose names:
+// what is longer than any account's is cut.
+func accountKey(name string) string {
+	const most = 4 * maxName
+	name = fold(name[:min(len(name), most)])
+	return "a:" + name[:min(len(name), most)]
 }
 
 // sourceKey is what sources are counted by: an IPv4 address, or the /64 of an
