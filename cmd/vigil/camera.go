@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+
+	"vigil/internal/text"
 )
 
 type cameraCmd struct {
@@ -87,9 +89,9 @@ func (cl *client) camera(ctx context.Context, name string) (cameraInfo, error) {
 		names = append(names, c.Name)
 	}
 	if len(names) == 0 {
-		return cameraInfo{}, errors.New("there are no cameras yet: vigil camera add")
+		return cameraInfo{}, text.Fail(nil, "cli.no-cameras")
 	}
-	return cameraInfo{}, fmt.Errorf("no camera %q; there are: %s", name, strings.Join(names, ", "))
+	return cameraInfo{}, text.Fail(nil, "cli.no-camera", "name", name, "names", strings.Join(names, ", "))
 }
 
 type cameraList struct{}
@@ -105,11 +107,11 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(all)
+		return c.printJSON(all)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(c.Out, 0, 4, 2, ' ', 0)
 	var notes []string
-	links := map[string]string{"plain": "unencrypted link", "rtsps-insecure": "rtsps-insecure: anybody may answer in its place"}
+	links := map[string]string{"plain": c.say("cli.link-plain"), "rtsps-insecure": c.say("cli.link-insecure")}
 	for _, cam := range all {
 		state := cam.State
 		switch {
@@ -138,7 +140,7 @@ func (cameraList) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	for _, n := range notes { // behind the table: a line of its own would end the columns
-		fmt.Println(n)
+		fmt.Fprintln(c.Out, n)
 	}
 	return nil
 }
@@ -162,8 +164,8 @@ func (a address) input() (map[string]any, error) {
 	}
 	link := a.Link
 	if link == "" {
-		if !strings.HasPrefix(strings.ToLower(a.URL), "rtsps://") {
-			return nil, errors.New("this is an unencrypted link: anybody on the way can watch and alter the picture. If that is what you want, say --link plain")
+		if strings.HasPrefix(strings.ToLower(a.URL), "rtsp://") {
+			return nil, text.Fail(nil, "cli.plain-link")
 		}
 		link = "rtsps-pin"
 		if a.CA != "" && a.Pin == "" {
@@ -212,9 +214,9 @@ func (a cameraAdd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(cam)
+		return c.printJSON(cam)
 	}
-	fmt.Println(cam.ID, cam.Name)
+	fmt.Fprintln(c.Out, cam.ID, cam.Name)
 	return nil
 }
 
@@ -245,19 +247,22 @@ func (t cameraTest) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if c.JSON {
-		if err := printJSON(found); err != nil {
+		if err := c.printJSON(found); err != nil {
 			return err
 		}
 	} else {
 		for _, t := range found.Tracks {
-			fmt.Println(t)
+			fmt.Fprintln(c.Out, t)
 		}
 		for _, n := range found.Notes {
-			fmt.Println(n.Text)
+			fmt.Fprintln(c.Out, n.Text)
 		}
 		if found.Certificate != nil {
-			fmt.Printf("certificate of the camera (SHA-256): %s\n  %s, issued by %s\n", found.Certificate.SHA256, found.Certificate.Subject, found.Certificate.Issuer)
+			fmt.Fprintf(c.Out, "%s\n  %s\n", c.say("cli.certificate", "sha256", found.Certificate.SHA256), c.say("cli.issued", "subject", found.Certificate.Subject, "issuer", found.Certificate.Issuer))
 		}
+	}
+	if found.Certificate != nil && in["link"] == "rtsps-pin" && t.Pin == "" { // as far as it goes before somebody trusts it
+		return text.Fail(nil, "cli.pin", "sha256", found.Certificate.SHA256)
 	}
 	if found.Fault != nil {
 		return errors.New(found.Fault.Text)

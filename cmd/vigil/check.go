@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+
+	"vigil/internal/text"
 )
 
 type checkCmd struct{}
@@ -61,7 +63,7 @@ func (c *cli) check(ctx context.Context, deep bool) error {
 			Error       string
 		}
 		if err := lines.Decode(&line); err != nil {
-			return fmt.Errorf("the check broke off: %w", err)
+			return text.Fail(err, "cli.check-broke")
 		}
 		switch {
 		case line.Error != "":
@@ -81,27 +83,26 @@ func (c *cli) check(ctx context.Context, deep bool) error {
 
 func (c *cli) tellReport(r *report) error {
 	if c.JSON {
-		if err := printJSON(r); err != nil {
+		if err := c.printJSON(r); err != nil {
 			return err
 		}
 	} else {
-		fmt.Printf("%d segments, %d bytes, %d leaves in the ledger", r.Segments, r.Bytes, r.Leaves)
+		fmt.Fprintln(c.Out, c.say("cli.checked", "segments", fmt.Sprint(r.Segments), "bytes", fmt.Sprint(r.Bytes), "leaves", fmt.Sprint(r.Leaves)))
 		if r.Read > 0 {
-			fmt.Printf(", %d bytes read again", r.Read)
+			fmt.Fprintln(c.Out, c.say("cli.read-again", "bytes", fmt.Sprint(r.Read)))
 		}
-		fmt.Println()
 		for _, f := range r.Findings {
-			fmt.Print(f.Trouble)
+			fmt.Fprint(c.Out, f.Trouble)
 			if f.Segment != "" {
-				fmt.Print(" segment ", f.Segment)
+				fmt.Fprint(c.Out, " segment ", f.Segment)
 			}
 			if f.From != nil && f.To != nil {
-				fmt.Printf(" (%s to %s)", stamp(*f.From), stamp(*f.To))
+				fmt.Fprintf(c.Out, " (%s to %s)", stamp(*f.From), stamp(*f.To))
 			}
-			fmt.Println(" "+f.Place, f.Detail)
+			fmt.Fprintln(c.Out, " "+f.Place, f.Detail)
 		}
 		if r.Wrong == 0 {
-			fmt.Println("clean")
+			fmt.Fprintln(c.Out, c.say("cli.clean"))
 		}
 	}
 	if r.Wrong > 0 {

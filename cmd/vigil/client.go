@@ -5,24 +5,27 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"vigil/internal/app"
+	"vigil/internal/text"
 )
 
 // A client calls the recorder's own interface over the control socket. When no
 // recorder runs, this process opens the state, locked, and answers there itself.
 type client struct {
-	http  *http.Client
-	lang  string
-	close func() error
+	http    *http.Client
+	lang    text.Lang
+	offline bool // no recorder runs
+	close   func() error
 }
 
 func (c *cli) client(ctx context.Context) (*client, error) {
@@ -37,15 +40,15 @@ func (c *cli) client(ctx context.Context) (*client, error) {
 		return cl, nil
 	}
 	if errors.Is(err, syscall.EACCES) {
-		return nil, fmt.Errorf("%s belongs to another user: run this as the user of the recorder, or with sudo", socket)
+		return nil, text.Fail(nil, "start.other-user", "folder", c.State)
 	}
-	if _, err := os.Stat(c.State); err != nil {
-		return nil, fmt.Errorf("no recorder has its state in %s: start one with vigil serve, or name its folder with --state", c.State)
+	if _, err := os.Stat(filepath.Join(c.State, "keys")); err != nil { // and none is made by the way
+		return nil, text.Fail(nil, "cli.no-state", "folder", c.State)
 	}
 	if err := requireApproved(); err != nil {
 		return nil, err
 	}
-	a, err := app.Open(ctx, c.Config, app.Offline, newLog())
+	a, err := app.Open(ctx, c.Config, app.Offline, newLog(slog.LevelWarn))
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +59,7 @@ func (c *cli) client(ctx context.Context) (*client, error) {
 		stop()
 		return nil, errors.Join(err, <-done)
 	}
+	cl.offline = true
 	cl.close = func() error {
 		t.CloseIdleConnections()
 		stop()
@@ -65,19 +69,19 @@ func (c *cli) client(ctx context.Context) (*client, error) {
 }
 
 // language is the --lang of the user, else what the environment asks for.
-func (c *cli) language() string {
+func (c *cli) language() text.Lang {
 	if c.Lang != "" {
-		return c.Lang
+		return text.Lang(c.Lang)
 	}
 	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
 		if v := os.Getenv(name); v != "" {
 			if strings.HasPrefix(v, "zh") {
-				return "zh-TW"
+				return text.Chinese
 			}
 			break
 		}
 	}
-	return "en"
+	return text.English
 }
 
 // A problem is an answer of the recorder that says no (RFC 9457).
@@ -117,7 +121,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept-Language", c.lang)
+	req.Header.Set("Accept-Language", string(c.lang))
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -150,8 +154,8 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
-func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
+func (c *cli) printJSON(v any) error {
+	e := json.NewEncoder(c.Out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vigil/internal/text"
 )
 
 type exportCmd struct {
@@ -22,17 +25,19 @@ type exportCmd struct {
 }
 
 type exported struct {
-	ID       string  `json:"id"`
-	State    string  `json:"state"`
-	Progress float64 `json:"progress"`
-	Size     int64   `json:"size"`
-	SHA256   string  `json:"sha256,omitempty"`
-	Why      *note   `json:"why,omitempty"`
-	Gaps     []struct {
-		From  int64  `json:"from"`
-		To    int64  `json:"to"`
-		Cause string `json:"cause"`
-	} `json:"gaps"`
+	ID       string      `json:"id"`
+	State    string      `json:"state"`
+	Progress float64     `json:"progress"`
+	Size     int64       `json:"size"`
+	SHA256   string      `json:"sha256,omitempty"`
+	Why      *note       `json:"why,omitempty"`
+	Gaps     []exportGap `json:"gaps"`
+}
+
+type exportGap struct {
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	Cause string `json:"cause"`
 }
 
 func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
@@ -48,11 +53,14 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 	in := map[string]any{"from": e.From.UnixMilli(), "to": e.To.UnixMilli()}
 	if e.Second {
 		if len(cam.Streams) < 2 {
-			return fmt.Errorf("%s has no second stream", cam.Name)
+			return text.Fail(nil, "cli.no-second", "name", cam.Name)
 		}
 		in["stream"] = cam.Streams[1].ID
 	}
 	f, err := os.OpenFile(e.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return text.Fail(nil, "cli.file-there", "file", e.Out)
+	}
 	if err != nil {
 		return err
 	}
@@ -64,7 +72,7 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 			os.Remove(e.Out)
 		}
 	}()
-	var x exported
+	x := exported{Gaps: []exportGap{}}
 	if err := cl.call(ctx, "POST", "/cameras/"+url.PathEscape(cam.ID)+"/exports", nil, in, &x); err != nil {
 		return err
 	}
@@ -90,7 +98,7 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		if x.Why != nil {
 			return errors.New(x.Why.Text)
 		}
-		return fmt.Errorf("the export ended as %s", x.State)
+		return text.Fail(nil, "cli.export-ended", "state", x.State)
 	}
 	resp, err := cl.send(ctx, "GET", path+"/file", nil, nil)
 	if err != nil {
@@ -102,17 +110,17 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		return fmt.Errorf("export to %s: %w", e.Out, err)
 	}
 	if n != x.Size {
-		return fmt.Errorf("export to %s: %d bytes came, %d were announced", e.Out, n, x.Size)
+		return text.Fail(nil, "cli.export-short", "file", e.Out, "got", fmt.Sprint(n), "want", fmt.Sprint(x.Size))
 	}
 	if err := unix.Fdatasync(int(f.Fd())); err != nil {
 		return fmt.Errorf("export to %s: %w", e.Out, err)
 	}
 	if c.JSON {
-		return printJSON(x)
+		return c.printJSON(x)
 	}
-	fmt.Printf("%s: %d bytes\n", e.Out, n)
+	fmt.Fprintln(c.Out, c.say("cli.exported", "file", e.Out, "bytes", fmt.Sprint(n)))
 	for _, g := range x.Gaps {
-		fmt.Printf("gap %s to %s: %s\n", stamp(g.From), stamp(g.To), g.Cause)
+		fmt.Fprintln(c.Out, c.say("cli.gap", "from", stamp(g.From), "to", stamp(g.To), "cause", g.Cause))
 	}
 	return nil
 }

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"strconv"
 	"text/tabwriter"
 	"time"
 
 	"vigil/internal/conformity"
+	"vigil/internal/text"
 )
 
 type auditCmd struct {
@@ -38,6 +38,14 @@ type auditRecord struct {
 	Result string            `json:"result"`
 	Reason string            `json:"reason,omitempty"`
 	Detail map[string]string `json:"detail,omitempty"`
+}
+
+// Validate is asked before Run: what is wrong here is the command line.
+func (a auditCmd) Validate() error {
+	if a.Limit < 1 {
+		return text.Fail(nil, "cli.limit")
+	}
+	return nil
 }
 
 func (a auditCmd) Run(ctx context.Context, c *cli) error {
@@ -68,10 +76,10 @@ func (a auditCmd) Run(ctx context.Context, c *cli) error {
 		}
 		q.Set("camera", cam.ID)
 	}
-	out := json.NewEncoder(os.Stdout)
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	out := json.NewEncoder(c.Out)
+	w := tabwriter.NewWriter(c.Out, 0, 4, 2, ' ', 0)
 	defer w.Flush()
-	for left := a.Limit; left > 0; {
+	for left := a.Limit; left > 0 && c.Out.err == nil; {
 		q.Set("limit", strconv.Itoa(min(left, 1000)))
 		var page struct {
 			Records []auditRecord
@@ -136,14 +144,14 @@ func (a alertCmd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(list.Alerts)
+		return c.printJSON(list.Alerts)
 	}
 	for _, x := range list.Alerts {
-		state := ""
+		state := c.say("cli.since", "since", stamp(x.Since))
 		if x.Cleared != 0 {
-			state = ", over since " + stamp(x.Cleared)
+			state = c.say("cli.since-over", "since", stamp(x.Since), "cleared", stamp(x.Cleared))
 		}
-		fmt.Printf("%s  %s  %s\n  %s\n  since %s%s\n", x.ID, x.Severity, x.Title, x.Detail, stamp(x.Since), state)
+		fmt.Fprintf(c.Out, "%s  %s  %s\n  %s\n  %s\n", x.ID, x.Severity, x.Title, x.Detail, state)
 	}
 	return nil
 }
@@ -156,13 +164,13 @@ func (clausesCmd) Run(c *cli) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(table)
+		return c.printJSON(table)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(c.Out, 0, 4, 2, ' ', 0)
 	defer w.Flush()
 	for _, r := range table {
 		title := r.English
-		if c.language() == "zh-TW" {
+		if c.language() == text.Chinese {
 			title = r.Chinese
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.ID, r.State, title, r.Missing)

@@ -12,6 +12,7 @@ import (
 	"crypto/fips140"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 
 	"vigil/internal/conf"
 	"vigil/internal/release"
+	"vigil/internal/text"
 	"vigil/internal/worker/ingest"
 )
 
@@ -29,6 +31,7 @@ type cli struct {
 	JSON       bool             `help:"Print data as JSON."`
 	Lang       string           `help:"Language of messages: en or zh-TW." enum:"en,zh-TW," default:"" env:"VIGIL_LANG"`
 	Version    kong.VersionFlag `help:"Print the version."`
+	Out        *output          `kong:"-"`
 
 	Init    initCmd    `cmd:"" help:"Make an empty state folder and label the folder for footage."`
 	Serve   serveCmd   `cmd:"" help:"Record, and serve the page."`
@@ -46,42 +49,82 @@ type cli struct {
 // said why.
 type exitCode int
 
+// Error is for logs.
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// An output is where a command prints. It remembers that something did not get
+// out: a command whose words were lost has not done its work.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+// Write passes on.
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "ingest" { // a worker: before anything else is set up
 		os.Exit(ingest.Main(source{}))
 	}
-	var c cli
+	signal.Ignore(syscall.SIGPIPE) // who reads what we print may go; a recorder goes on, and a command lets go in order
+	syscall.Umask(0o077)           // what is made here is for nobody else, whatever makes it
+	c := cli{Out: &output{w: os.Stdout}}
 	parser := kong.Must(&c, kong.Name("vigil"), kong.Description("A secure network video recorder."),
 		kong.UsageOnError(), kong.Configuration(kong.JSON), kong.Vars{"version": "vigil " + release.Version})
 	k, err := parser.Parse(os.Args[1:])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "vigil:", err)
-		os.Exit(2)
+	if err == nil {
+		err = c.Config.Check()
 	}
-	if err := c.Config.Check(); err != nil {
-		fmt.Fprintln(os.Stderr, "vigil:", err)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "vigil: %s\n%s\n", text.Explain(c.language(), err), c.say("cli.usage"))
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
-	if err := k.Run(&c); err != nil {
-		var code exitCode
-		if errors.As(err, &code) {
-			os.Exit(int(code))
+	os.Exit(c.end(k.Run(&c), ctx.Err() != nil, stop))
+}
+
+// end says what a command failed of and returns the exit code.
+func (c *cli) end(err error, interrupted bool, stop func()) int {
+	stop() // another Ctrl-C ends at once
+	var code exitCode
+	switch {
+	case errors.As(err, &code):
+		return int(code)
+	case err == nil && c.Out.err == nil:
+		return 0
+	case interrupted && errors.Is(err, context.Canceled):
+		err = text.Fail(nil, "cli.interrupted")
+	case err == nil || errors.Is(err, c.Out.err) && c.Out.err != nil:
+		if err = c.Out.err; errors.Is(err, syscall.EPIPE) {
+			return 1 // nobody wants to read it
 		}
-		fmt.Fprintln(os.Stderr, "vigil:", err)
-		os.Exit(1)
 	}
+	fmt.Fprintln(os.Stderr, "vigil:", text.Explain(c.language(), err))
+	return 1
+}
+
+// say is a text of the command line's in the user's language; args are names
+// and values, in turn.
+func (c *cli) say(key string, args ...string) string {
+	m := map[string]string{}
+	for i := 0; i+1 < len(args); i += 2 {
+		m[args[i]] = args[i+1]
+	}
+	return text.Get(c.language(), key, m)
 }
 
 // requireApproved refuses to work with keys outside the approved mode: an
 // environment variable can switch it off (docs/format/keys.md).
 func requireApproved() error {
 	if !fips140.Enabled() {
-		return errors.New("the FIPS 140-3 mode is off: start Vigil without GODEBUG=fips140=off, and build it with make")
+		return text.Fail(nil, "start.fips-off")
 	}
 	return nil
 }

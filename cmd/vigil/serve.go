@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"vigil/internal/app"
+	"vigil/internal/text"
 )
 
 // newLog is for developers, on standard error; VIGIL_LOG=debug says more.
-func newLog() *slog.Logger {
-	level := slog.LevelInfo
+func newLog(level slog.Level) *slog.Logger {
 	if os.Getenv("VIGIL_LOG") == "debug" {
 		level = slog.LevelDebug
 	}
@@ -25,12 +27,16 @@ func (initCmd) Run(ctx context.Context, c *cli) error {
 	if err := requireApproved(); err != nil {
 		return err
 	}
-	a, err := app.Open(ctx, c.Config, app.Offline, newLog())
+	a, err := app.Open(ctx, c.Config, app.Offline, newLog(slog.LevelWarn))
 	if err != nil {
 		return err
 	}
-	fmt.Printf("state   %s\nfootage %s\n", c.State, a.VideoFolder())
-	return a.Close()
+	if c.JSON {
+		err = c.printJSON(map[string]string{"state": c.State, "footage": a.VideoFolder()})
+	} else {
+		fmt.Fprintln(c.Out, c.say("cli.made", "state", c.State, "footage", a.VideoFolder()))
+	}
+	return errors.Join(err, a.Close())
 }
 
 type serveCmd struct{}
@@ -39,7 +45,7 @@ func (serveCmd) Run(ctx context.Context, c *cli) error {
 	if err := requireApproved(); err != nil {
 		return err
 	}
-	a, err := app.Open(ctx, c.Config, app.Serve, newLog())
+	a, err := app.Open(ctx, c.Config, app.Serve, newLog(slog.LevelInfo))
 	if err != nil {
 		return err
 	}
@@ -51,10 +57,11 @@ func (serveCmd) Run(ctx context.Context, c *cli) error {
 		stop()
 		return errors.Join(<-done, ignoreCancel(err))
 	}
-	if err := greet(a); err != nil {
+	if err := c.greet(a); err != nil {
 		stop()
 		return errors.Join(err, <-done)
 	}
+	c.Out = &output{w: io.Discard} // that nobody reads the greeting stops no recorder, and is no error of its
 	return <-done
 }
 
@@ -67,20 +74,20 @@ func ignoreCancel(err error) error {
 
 // greet prints where the page is and, while there is no administrator, the
 // code that opens it: as the last line, where somebody in a hurry looks.
-func greet(a *app.App) error {
+func (c *cli) greet(a *app.App) error {
 	for _, address := range a.Addresses() {
-		fmt.Println(address)
+		fmt.Fprintln(c.Out, address)
 	}
-	fmt.Printf("certificate SHA-256 %x\n", a.Fingerprint())
+	fmt.Fprintln(c.Out, c.say("cli.fingerprint", "sha256", fmt.Sprintf("%x", a.Fingerprint())))
 	if !a.SetUpNeeded() {
-		fmt.Println("ready")
+		fmt.Fprintln(c.Out, c.say("cli.ready"))
 		return nil
 	}
 	code, expires, err := a.NewCode()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("one-time code until %s: %s\n", expires.Local().Format("15:04"), code)
+	fmt.Fprintln(c.Out, c.say("cli.code-until", "time", expires.Local().Format("15:04"), "code", code))
 	return nil
 }
 
@@ -92,6 +99,9 @@ func (codeCmd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	defer cl.close()
+	if cl.offline { // a code is good for the recorder that made it, while it runs
+		return text.Fail(nil, "cli.not-running", "folder", c.State)
+	}
 	var code struct {
 		Code    string `json:"code"`
 		Expires int64  `json:"expires"`
@@ -100,8 +110,8 @@ func (codeCmd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(code)
+		return c.printJSON(code)
 	}
-	fmt.Println("one-time code:", code.Code)
+	fmt.Fprintln(c.Out, c.say("cli.code-until", "time", time.UnixMilli(code.Expires).Format("15:04"), "code", code.Code))
 	return nil
 }

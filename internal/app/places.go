@@ -28,6 +28,7 @@ import (
 	"vigil/internal/settings"
 	"vigil/internal/store"
 	"vigil/internal/store/volume"
+	"vigil/internal/text"
 )
 
 // places are what the parts meet at, in the order in which they open.
@@ -65,19 +66,27 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 			half.close() // p is nil by now
 		}
 	}()
+	if len(c.Socket()) > maxSocket {
+		return nil, text.Fail(nil, "start.path-long", "max", fmt.Sprint(maxSocket-len("/control.sock")))
+	}
+	if err := ours(disk, p.dir); err != nil {
+		return nil, err
+	}
 	if err := durable.MkdirAll(disk, p.dir); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	if err := os.Chmod(p.dir, 0o700); err != nil {
+	if err := os.Chmod(p.dir, 0o700); errors.Is(err, fs.ErrPermission) {
+		return nil, text.Fail(err, "start.other-user", "folder", p.dir)
+	} else if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	if p.lock, err = durable.Lock(p.dir); err != nil {
 		if errors.Is(err, durable.ErrLocked) {
-			return nil, fmt.Errorf("another vigil works with this folder: %w; stop it first, or name another folder with --state", err)
+			return nil, text.Fail(err, "start.locked", "folder", p.dir)
 		}
 		return nil, err
 	}
-	if p.ring, err = openKeys(disk, p.name("keys"), p.dir); err != nil {
+	if p.ring, err = openKeys(disk, p.name("keys")); err != nil {
 		return nil, err
 	}
 	if err := p.complete(disk); err != nil {
@@ -156,10 +165,45 @@ func (p *places) close() error {
 	return errors.Join(errs...)
 }
 
+// maxSocket is the longest name that a Unix socket takes (sun_path, with its
+// zero byte).
+const maxSocket = 107
+
+// ours tells whether a folder has a state, or may become one: a folder of
+// somebody else's, named by a slip, is left as it is, and one that has state but no keys
+// is not touched: new keys would make everything in it unreadable for good.
+func ours(disk durable.FS, dir string) error {
+	list, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return text.Fail(err, "start.other-user", "folder", dir)
+	case err != nil:
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if there, err := keys.Exists(disk, filepath.Join(dir, "keys")); err != nil || there {
+		return err
+	}
+	strange := ""
+	for _, d := range list {
+		switch d.Name() {
+		case "LOCK", "keys", "lost+found": // the first two from a first start that was killed
+		case "settings", "accounts.doc", "ledger":
+			return text.Fail(nil, "start.keys-gone", "folder", dir, "name", d.Name())
+		default:
+			strange = d.Name()
+		}
+	}
+	if strange != "" {
+		return text.Fail(nil, "start.not-ours", "folder", dir, "name", strange)
+	}
+	return nil
+}
+
 // openKeys opens the keys, or makes them in a state folder that has never
-// been used. A folder that has state but no keys is not touched: new keys would
-// make everything in it unreadable for good.
-func openKeys(disk durable.FS, dir, state string) (*keys.Ring, error) {
+// been used.
+func openKeys(disk durable.FS, dir string) (*keys.Ring, error) {
 	there, err := keys.Exists(disk, dir)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
@@ -170,13 +214,6 @@ func openKeys(disk durable.FS, dir, state string) (*keys.Ring, error) {
 			return nil, fmt.Errorf("keys: %w", err)
 		}
 		return ring, nil
-	}
-	for _, name := range []string{"settings", "accounts", "ledger"} {
-		if _, err := disk.Stat(filepath.Join(state, name)); err == nil {
-			return nil, fmt.Errorf("the state folder %s has %s but its keys are gone: put the folder %s back from a copy; nothing was changed", state, name, dir)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
 	}
 	ring, err := keys.Create(disk, dir)
 	if err != nil {
@@ -199,7 +236,7 @@ func (p *places) complete(disk durable.FS) error {
 	}
 	for _, name := range []string{"settings", "accounts.doc", "volumes"} {
 		if _, err := disk.Stat(p.name(name)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("the file %s of a recorder that was in use is gone: put it back from a copy of the state folder. Nothing was changed", p.name(name))
+			return text.Fail(nil, "start.file-gone", "file", p.name(name))
 		} else if err != nil {
 			return fmt.Errorf("state folder: %w", err)
 		}
@@ -241,7 +278,7 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 			return nil, fmt.Errorf("volumes: %w", err)
 		}
 	} else if c.Video != "" && c.Video != doc.Volumes[0].Dir {
-		return nil, fmt.Errorf("this recorder keeps its footage in %s, not in %s: leave --video out", doc.Volumes[0].Dir, c.Video)
+		return nil, text.Fail(nil, "start.footage-elsewhere", "kept", doc.Volumes[0].Dir, "asked", c.Video)
 	}
 	var copies []ledger.Folder
 	changed := false
@@ -353,10 +390,10 @@ func ownDigest() (d ledger.Digest, err error) {
 // for, or that is damaged.
 func remedy(err error) error {
 	if errors.Is(err, document.ErrNewer) {
-		return fmt.Errorf("%w: this is Vigil %s; start the newer one again, or use a copy of the state folder from before the update. Nothing was changed", err, release.Version)
+		return text.Fail(err, "start.newer", "version", release.Version)
 	}
 	if errors.Is(err, document.ErrDamaged) {
-		return fmt.Errorf("%w: put this file back from a copy of the state folder, and check the disk. Nothing was changed", err)
+		return text.Fail(err, "start.damaged")
 	}
 	return err
 }

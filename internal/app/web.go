@@ -41,17 +41,17 @@ func (a *App) openDoors() (err error) {
 	d.cert, err = web.OpenCertificate(document.File{FS: durable.OS{}, Name: a.name("certificate"), Key: a.ring.Purpose("tls")})
 	if err != nil {
 		if errors.Is(err, document.ErrDamaged) {
-			return fmt.Errorf("%w: put this file back from a copy of the state folder, or remove it: then a new certificate is made, whose fingerprint people must compare again", err)
+			return text.Fail(err, "start.certificate-damaged")
 		}
 		return remedy(err)
 	}
 	if a.mode == Serve {
 		d.listener, err = net.Listen("tcp", a.conf.Listen)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("another program listens on %s: stop it, or choose another port with --listen", a.conf.Listen)
+			return text.Fail(err, "start.port-used", "address", a.conf.Listen)
 		}
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", a.conf.Listen, err)
+			return text.Fail(err, "start.address-bad", "address", a.conf.Listen)
 		}
 	}
 	d.hub = web.NewHub()

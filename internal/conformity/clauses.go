@@ -15,11 +15,11 @@ import (
 
 // A Clause is one numbered requirement of the standard.
 type Clause struct {
-	ID      string // "5.1.1.2"
-	Level   int    // the lowest level that asks for it; 0: set by Part 1, whose table is not public
-	Own     bool   // Part 3's own text; otherwise it points to Part 1
-	Chinese string
-	English string
+	ID      string `json:"id"`    // "5.1.1.2"
+	Level   int    `json:"level"` // the lowest level that asks for it; 0: set by Part 1, whose table is not public
+	Own     bool   `json:"own"`   // Part 3's own text; otherwise it points to Part 1
+	Chinese string `json:"chinese"`
+	English string `json:"english"`
 }
 
 // Clauses lists all requirement clauses of Part 3 in its order.
@@ -105,8 +105,8 @@ var placesJSON []byte
 // A Row is a clause with its state.
 type Row struct {
 	Clause
-	State   State
-	Missing string
+	State   State  `json:"state"`
+	Missing string `json:"missing,omitempty"`
 	Places
 }
 

@@ -145,7 +145,7 @@ func (r *Rig) Launch() {
 	if r.cmd != nil {
 		r.t.Fatal("the recorder runs already")
 	}
-	cmd := exec.Command(r.Program, "serve", "--state", r.State, "--video", r.Video, "--listen", r.Address)
+	cmd := exec.Command(r.Program, "serve", "--lang", "en", "--state", r.State, "--video", r.Video, "--listen", r.Address)
 	cmd.Env = append(os.Environ(), r.env...)
 	cmd.Stderr = r.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: 0}

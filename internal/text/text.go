@@ -7,6 +7,7 @@ package text
 import (
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -166,4 +167,37 @@ func (m Mistakes) Error() string {
 		parts[i] = fmt.Sprintf("%s: %s", x.Field, x.Code)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// A Failure is an error that a person must do something about: its text says
+// what it is about and what helps. Wrapped is the cause, for whom it helps.
+type Failure struct {
+	Note
+	Cause error // may be nil
+}
+
+// Fail makes a Failure; args are names and values, in turn.
+func Fail(cause error, code string, args ...string) error {
+	var m Mistakes
+	m.Add("", code, args...)
+	return &Failure{m[0].Note, cause}
+}
+
+// Error is the text in English, with the cause.
+func (f *Failure) Error() string { return Explain(English, f) }
+
+// Unwrap is the cause.
+func (f *Failure) Unwrap() error { return f.Cause }
+
+// Explain says an error in a language, as far as it is one of ours.
+func Explain(l Lang, err error) string {
+	var f *Failure
+	if !errors.As(err, &f) {
+		return err.Error()
+	}
+	s := Get(l, f.Code, f.Args)
+	if f.Cause != nil {
+		s += " (" + f.Cause.Error() + ")"
+	}
+	return s
 }

@@ -77,7 +77,7 @@ func TestTaiwansTerms(t *testing.T) {
 // somewhere in the sources. A key that nobody says is an old one.
 func TestEveryKeyIsUsed(t *testing.T) {
 	words := map[string]bool{}
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+	read := func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == "ui") {
 			if d != nil && d.IsDir() {
 				return filepath.SkipDir
@@ -100,9 +100,11 @@ func TestEveryKeyIsUsed(t *testing.T) {
 			return true
 		})
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	}
+	for _, root := range []string{"..", "../../cmd"} {
+		if err := filepath.WalkDir(root, read); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, key := range Keys() {
 		_, code, _ := strings.Cut(strings.TrimSuffix(key, ".detail"), ".")

@@ -1,0 +1,152 @@
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// command runs the program with a standard output of its own and returns the
+// exit code.
+func (r *Rig) command(out *os.File, args ...string) (code int, stderr string) {
+	r.t.Helper()
+	cmd := exec.Command(r.Program, append([]string{"--state", r.State, "--lang", "en"}, args...)...)
+	var errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = out, &errOut
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		r.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), errOut.String()
+}
+
+// The exit code tells whether a command did what it was asked for: where
+// nobody reads what it prints, where the disk does not take it, where the command line is
+// wrong, and where no recorder runs.
+func TestExitCodes(t *testing.T) {
+	r := New(t, Options{})
+	r.Start()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	reader, nobody, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer nobody.Close()
+	for _, args := range [][]string{{"audit"}, {"audit", "--json"}, {"check"}, {"check", "--json"}, {"clauses"}, {"camera", "list", "--json"}, {"code"}} {
+		if code, stderr := r.command(full, args...); code != 1 || !strings.Contains(stderr, "no space left") {
+			t.Errorf("%v on a full disk: exit code %d, %s", args, code, stderr)
+		}
+		if code, stderr := r.command(nobody, args...); code != 1 || stderr != "" && !strings.HasPrefix(stderr, "\r") {
+			t.Errorf("%v that nobody reads: exit code %d, %s", args, code, stderr)
+		}
+	}
+	for _, args := range [][]string{{}, {"nothing"}, {"audit", "--limit", "0"}, {"audit", "--from", "today"}, {"camera", "record", "Door", "maybe"}, {"check", "--lang", "fr"}} {
+		if code, stderr := r.command(nil, args...); code != 2 || stderr == "" {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+	}
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// Without a recorder a command does its own work, but makes no code that
+	// would be void at its end, and no state where there is none.
+	if code, stderr := r.command(nil, "alert"); code != 0 || stderr != "" {
+		t.Errorf("alert: exit code %d, %s", code, stderr)
+	}
+	if code, stderr := r.command(nil, "code"); code != 1 || !strings.Contains(stderr, "vigil serve") {
+		t.Errorf("code: exit code %d, %s", code, stderr)
+	}
+	out, _, err := r.Run("init", "--json")
+	var made map[string]string
+	if json.Unmarshal([]byte(out), &made); err != nil || made["state"] != r.State || made["footage"] == "" {
+		t.Errorf("init: %q, %v", out, err)
+	}
+	empty := filepath.Join(r.Dir, "empty")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.State = empty
+	for _, args := range [][]string{{"alert"}, {"camera", "list"}, {"code"}, {"verify"}} {
+		if code, stderr := r.command(nil, args...); code != 1 || !strings.Contains(stderr, "vigil serve") {
+			t.Errorf("%v of no recorder: exit code %d, %s", args, code, stderr)
+		}
+	}
+	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
+		t.Errorf("a command left %v, %v", list, err)
+	}
+}
+
+// A recorder goes on when nobody reads what it prints, and what it makes is
+// for nobody else.
+//
+//vigil:clause 5.2.4.1
+func TestNobodyReads(t *testing.T) {
+	r := New(t, Options{})
+	out, print, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, printErr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(r.Program, "serve", "--state", r.State, "--video", r.Video, "--listen", r.Address)
+	cmd.Stdout, cmd.Stderr = print, printErr
+	out.Close()
+	errs.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	print.Close()
+	printErr.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	r.Until("the recorder answers", Patience, func() bool { return r.Call("GET", "/status", nil, nil) == nil })
+	for range 3 {
+		if err := r.Call("GET", "/status", nil, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, line := range strings.Split(modes(t, r.State), "\n") {
+		if line != "" && !strings.HasPrefix(line[4:], "------") {
+			t.Error("others may enter or read:", line)
+		}
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(Patience):
+		cmd.Process.Kill()
+		t.Error("it does not end")
+	}
+}
+
+// modes lists what is below a folder, with modes.
+func modes(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode()&os.ModeSymlink == 0 {
+			m := info.Mode().Perm().String() // -rwx------
+			b.WriteString(m + " " + name + "\n")
+		}
+		return nil // what goes while we look is no matter
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
