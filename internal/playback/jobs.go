@@ -53,6 +53,7 @@ type Job struct {
 // Bounds of the list.
 const (
 	maxJobs   = 64        // in the list
+	maxMine   = 32        // of them of one person
 	maxTables = 128 << 20 // bytes of tables of exports that are done
 	keepJobs  = 24 * time.Hour
 )
@@ -109,16 +110,11 @@ func (p *Player) has(ctx context.Context, stream media.StreamID, from, to media.
 func (j *Jobs) add(x Job, further bool) (Job, error) {
 	j.mu.Lock()
 	j.expire()
-	busy := 0
-	for _, y := range j.list {
-		if y.State == Waiting || y.State == Running {
-			busy++
-		}
-	}
-	for len(j.list) >= maxJobs && len(j.list) > busy { // those that are done make room
-		j.drop(slices.IndexFunc(j.list, func(y *job) bool { return y.State != Waiting && y.State != Running }))
-	}
-	if len(j.list) >= maxJobs && !further {
+	ended := func(y *job) bool { return y.State != Waiting && y.State != Running }
+	mine := func(y *job) bool { return y.By.Kind == x.By.Kind && y.By.Name == x.By.Name }
+	// Those that are done make room, and whoever asks for many loses their own first.
+	full := j.trim(maxMine, mine, ended) || j.trim(maxJobs, func(*job) bool { return true }, ended)
+	if full && !further {
 		j.mu.Unlock()
 		return Job{}, fmt.Errorf("start an export of %v: %w", x.Stream, ErrTooMany)
 	}
@@ -131,6 +127,30 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 	default:
 	}
 	return x, nil
+}
+
+// trim drops the oldest that have ended until there is room for one more of a
+// kind; false says that there is.
+func (j *Jobs) trim(most int, kind, ended func(*job) bool) (full bool) {
+	for {
+		n, first := 0, -1
+		for i, y := range j.list {
+			if !kind(y) {
+				continue
+			}
+			n++
+			if first < 0 && ended(y) {
+				first = i
+			}
+		}
+		if n < most {
+			return false
+		}
+		if first < 0 {
+			return true
+		}
+		j.drop(first)
+	}
 }
 
 func (j *Jobs) drop(i int) { j.list = slices.Delete(j.list, i, i+1) }

@@ -172,15 +172,22 @@ func TestJobsAreBounded(t *testing.T) {
 	d := newDesk(t, l.player())
 	now := time.Unix(0, 0)
 	d.now = func() time.Time { return now }
+	by := amy
 	start := func() error {
-		_, err := d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(30), true)
+		_, err := d.Start(context.Background(), by, media.CameraID{1}, l.stream, at(0), at(30), true)
 		return err
 	}
-	for range maxJobs {
-		if err := start(); err != nil {
-			t.Fatal(err)
+	for _, by = range []actor.Actor{amy, {Kind: actor.Person, Name: "bob"}} {
+		for range maxMine {
+			if err := start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := start(); !errors.Is(err, ErrTooMany) {
+			t.Errorf("one too many of %s: %v", by.Name, err)
 		}
 	}
+	by = actor.Actor{Kind: actor.Console, Name: "bob"}
 	if err := start(); !errors.Is(err, ErrTooMany) {
 		t.Errorf("one too many: %v", err)
 	}
@@ -190,6 +197,21 @@ func TestJobsAreBounded(t *testing.T) {
 	}
 	for _, x := range d.list {
 		d.end(x, Done)
+	}
+	// Who asks for ever more pushes out nobody else's.
+	by = amy
+	for range 3 * maxMine {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+		d.end(d.list[len(d.list)-1], Done)
+	}
+	left := map[string]int{}
+	for _, x := range d.list {
+		left[string(x.By.Kind)+" "+x.By.Name]++
+	}
+	if left["person bob"] < maxMine-1 {
+		t.Errorf("of the others there are left %v", left)
 	}
 	if now = now.Add(keepJobs); len(d.List()) != maxJobs {
 		t.Errorf("%d jobs", len(d.List()))
