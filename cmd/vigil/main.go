@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 
 	"vigil/internal/conf"
 	"vigil/internal/release"
@@ -74,6 +75,7 @@ func main() {
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads what we print may go; a recorder goes on, and a command lets go in order
 	syscall.Umask(0o077)           // what is made here is for nobody else, whatever makes it
+	noCore()
 	c := cli{Out: &output{w: os.Stdout}}
 	parser := kong.Must(&c, kong.Name("vigil"), kong.Description("A secure network video recorder."),
 		kong.UsageOnError(), kong.Configuration(kong.JSON), kong.Vars{"version": "vigil " + release.Version})
@@ -88,6 +90,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	k.BindTo(ctx, (*context.Context)(nil))
 	os.Exit(c.end(k.Run(&c), ctx.Err() != nil, stop))
+}
+
+// noCore keeps what is in memory, keys and camera passwords among it, out of
+// core files, and other processes of the same user out of the memory. Where the kernel
+// refuses, the files' own modes are left.
+//
+//vigil:clause 5.2.4.1
+func noCore() {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
 // end says what a command failed of and returns the exit code.

@@ -3,6 +3,7 @@ package rig
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,6 +117,10 @@ func TestNobodyReads(t *testing.T) {
 		if err := r.Call("GET", "/status", nil, nil); err != nil {
 			t.Error(err)
 		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid))
+	if i := strings.Index(string(limits), "Max core file size"); err != nil || i < 0 || strings.Join(strings.Fields(string(limits)[i:])[4:6], " ") != "0 0" {
+		t.Errorf("the recorder may leave a core file: %s, %v", limits, err)
 	}
 	for _, line := range strings.Split(modes(t, r.State), "\n") {
 		if line != "" && !strings.HasPrefix(line[4:], "------") {
