@@ -308,8 +308,8 @@ func (b *builder) hole(r *segment.Reader, i int) {
 				g.Cause = before.Cause
 			}
 		}
-		if g.Cause == "" && i == 0 && b.ended != media.CutLength && b.ended != media.CutCodec {
-			g.Cause = b.ended // the first after a start knows no better: killed, or stopped
+		if g.Cause == "" && i == 0 {
+			g.Cause = b.why() // the first after a start knows no better: killed, or stopped
 		}
 		if g.Cause == "" {
 			g.Cause = e.New
@@ -321,6 +321,14 @@ func (b *builder) hole(r *segment.Reader, i int) {
 		b.end = to
 	}
 	b.broken, b.cause = false, ""
+}
+
+// why is the reason for which the last segment ended with nothing behind it.
+func (b *builder) why() media.Cause {
+	if b.ended == media.CutLength || b.ended == media.CutCodec {
+		return ""
+	}
+	return b.ended
 }
 
 func (b *builder) keep(s span) {
@@ -346,7 +354,7 @@ func (b *builder) finish() (*Plan, error) {
 		return nil, fmt.Errorf("play %v: %w", b.Stream, ErrNoFootage)
 	}
 	if b.Next == 0 && b.To-b.end > maxHole {
-		b.Gaps = append(b.Gaps, Gap{From: b.end, To: b.To, Cause: b.cause})
+		b.Gaps = append(b.Gaps, Gap{From: b.end, To: b.To, Cause: cmp.Or(b.cause, b.why())})
 	}
 	plan := b.Plan
 	return &plan, nil

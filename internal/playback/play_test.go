@@ -214,6 +214,25 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// TestGapThatLasts: nothing follows, so how the last segment ended says why.
+func TestGapThatLasts(t *testing.T) {
+	for _, cause := range []media.Cause{media.Stopped, media.CameraLost, media.CutLength} {
+		l := newLibrary(t)
+		r := l.record(justPictures)
+		r.begin(nil)
+		r.add(gop(at(0)))
+		r.end(cause)
+		plan := must(l.player().Watch(context.Background(), l.stream, at(0), at(9), 600*second))
+		want := cause
+		if cause == media.CutLength {
+			want = ""
+		}
+		if !slices.Equal(plan.Gaps, []Gap{{at(1), at(9), want, 0}}) {
+			t.Errorf("%s: %+v", cause, plan.Gaps)
+		}
+	}
+}
+
 // TestClockSetBack: all there is comes in the order in which it was recorded,
 // to a player, to a player that asks piece by piece, and in a file.
 func TestClockSetBack(t *testing.T) {
