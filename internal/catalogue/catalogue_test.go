@@ -461,7 +461,11 @@ func TestFollow(t *testing.T) {
 			}
 			break
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-done:
+			t.Fatalf("it follows no more: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
 	stop()
 	if err := <-done; err != nil {

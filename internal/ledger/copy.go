@@ -106,7 +106,7 @@ func (l *Ledger) adopt(f *folder) (found []Finding) {
 	case f.known == nil: // could not be loaded
 		c.failed = true
 	case size > home.Size:
-		root, err := f.rootAt(home.Size)
+		root, err := f.rootAt(home.Size, f.head)
 		if err == nil && root == l.Checkpoint().Root {
 			err = errors.New("home is shorter than its copy, and went on meanwhile")
 		} else {
@@ -115,7 +115,7 @@ func (l *Ledger) adopt(f *folder) (found []Finding) {
 		c.forked = true
 		add(Forked, err)
 	default:
-		root, err := l.home.rootAt(size)
+		root, err := l.RootAt(size)
 		switch {
 		case err != nil:
 			add(Damaged, err)
@@ -254,7 +254,7 @@ func (l *Ledger) round(c *copier) error {
 		_, err = f.load()
 		if err == nil && f.edge.size <= l.Size() {
 			var root Digest
-			if root, err = l.home.rootAt(f.edge.size); err == nil && root != f.edge.root() {
+			if root, err = l.RootAt(f.edge.size); err == nil && root != f.edge.root() {
 				err = errFork
 			}
 		} else if err == nil {

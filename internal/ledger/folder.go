@@ -40,8 +40,9 @@ type folder struct {
 	named map[string]bool // folders with names that were not synced
 	known map[string]bool // folders that are there
 
-	mu   sync.Mutex
-	seen view // guarded by mu
+	mu    sync.Mutex
+	seen  view       // guarded by mu
+	shown Checkpoint // guarded by mu; the newest whose tiles are written
 }
 
 // A view is what readers may look at while the writer goes on.
@@ -120,6 +121,21 @@ func (f *folder) commit(raw []byte, first uint64, head Checkpoint, next edge, sy
 	return nil
 }
 
+// told returns the newest checkpoint whose tiles can be read.
+func (f *folder) told() Checkpoint {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shown
+}
+
+// tell says that tiles and checkpoint are written up to the edge.
+func (f *folder) tell() {
+	f.tiled, f.owed = f.edge.size, false
+	f.mu.Lock()
+	f.shown = f.head
+	f.mu.Unlock()
+}
+
 func (f *folder) publish(v view) {
 	f.mu.Lock()
 	f.seen = v
@@ -174,7 +190,7 @@ func (f *folder) writeTiles(full []tile) (err error) {
 	if err := f.writeCheckpoint(); err != nil {
 		return err
 	}
-	f.tiled = f.edge.size
+	f.tell()
 	return nil
 }
 

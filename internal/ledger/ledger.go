@@ -159,7 +159,7 @@ func (l *Ledger) longest(copies []*folder) (best *folder) {
 		if f.edge.size <= l.home.edge.size || best != nil && f.edge.size <= best.edge.size {
 			continue
 		}
-		if root, err := f.rootAt(l.home.edge.size); err == nil && root == l.home.edge.root() {
+		if root, err := f.rootAt(l.home.edge.size, f.head); err == nil && root == l.home.edge.root() {
 			best = f
 		}
 	}

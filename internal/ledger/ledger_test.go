@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -368,4 +369,38 @@ func (b *bench) audit(f Folder) {
 	if mth(leaves) != root {
 		b.t.Fatal("audit: the leaves do not make the root")
 	}
+}
+
+// TestReadersBeside: roots and proofs of any size are to be had while leaves
+// are appended as fast as can be.
+func TestReadersBeside(t *testing.T) {
+	b := newBench(t)
+	ctx, stop := context.WithCancel(context.Background())
+	var readers sync.WaitGroup
+	for n := range 3 {
+		readers.Go(func() {
+			for i := uint64(n); ctx.Err() == nil; i += 7 {
+				size := b.Size()
+				if size == 0 {
+					continue
+				}
+				if _, err := b.RootAt(size - i%min(size, 9)); err != nil {
+					t.Error(err)
+				}
+				if _, err := b.Proof(size - 1); err != nil {
+					t.Error(err)
+				}
+				if _, _, err := b.Consistency(size); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 150 {
+		if _, err := b.Append(ctx, segments(3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	readers.Wait()
 }

@@ -242,7 +242,7 @@ func (f *folder) load() (findings []Finding, err error) {
 		findings = append(findings, Finding{Folder: f.Name, Trouble: Unwritable, Have: r.edge.size, Want: r.edge.size, Err: err})
 	}
 	if claimed.Size > 0 && claimed.Size <= r.edge.size {
-		if root, err := f.rootAt(claimed.Size); err == nil && root != claimed.Root {
+		if root, err := f.rootAt(claimed.Size, f.head); err == nil && root != claimed.Root {
 			findings = append(findings, Finding{Folder: f.Name, Trouble: Forked, Have: r.edge.size, Want: claimed.Size, Err: errors.New("its checkpoint is of another ledger")})
 		}
 	}
@@ -360,7 +360,7 @@ func (f *folder) settle(full []tile) error {
 			return err
 		}
 	}
-	f.tiled, f.owed = f.edge.size, false
+	f.tell()
 	return nil
 }
 

@@ -36,9 +36,9 @@ func (r tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 
 func (tileReader) SaveTiles([]tlog.Tile, [][]byte) {}
 
-// rootAt returns the root that the folder's tree had at an earlier size.
-func (f *folder) rootAt(size uint64) (Digest, error) {
-	head := f.view().head
+// rootAt returns the root that the folder's tree, of which head is the newest
+// checkpoint, had at an earlier size.
+func (f *folder) rootAt(size uint64, head Checkpoint) (Digest, error) {
 	if size > head.Size {
 		return Digest{}, ErrRange
 	}
@@ -56,6 +56,18 @@ func (f *folder) hashes(head Checkpoint) tlog.HashReader {
 	return tlog.TileHashReader(tlog.Tree{N: int64(head.Size), Hash: tlog.Hash(head.Root)}, tileReader{f})
 }
 
+// provable returns the newest checkpoint whose tiles can be read. Those of an
+// Append are there when it has ended, for which this waits if so many leaves are wanted.
+func (l *Ledger) provable(size uint64) Checkpoint {
+	head := l.home.told()
+	if size > head.Size && size <= l.Size() {
+		l.writing.Lock()
+		head = l.home.told()
+		l.writing.Unlock()
+	}
+	return head
+}
+
 // A Proof shows that a leaf is in the ledger: c2sp.org/tlog-proof.
 type Proof struct {
 	Index      uint64
@@ -69,7 +81,7 @@ var ErrProof = errors.New("not a proof of this leaf")
 
 // Proof returns the proof of a leaf under the newest checkpoint.
 func (l *Ledger) Proof(i uint64) (Proof, error) {
-	head := l.home.view().head
+	head := l.provable(i + 1)
 	if i >= head.Size {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", i, ErrRange)
 	}
@@ -88,7 +100,7 @@ func (l *Ledger) Proof(i uint64) (Proof, error) {
 // beginning of the newest one (RFC 6962 section 2.1.2), for which the second
 // result is the checkpoint.
 func (l *Ledger) Consistency(old uint64) ([]Digest, Checkpoint, error) {
-	head := l.home.view().head
+	head := l.provable(old)
 	if old == 0 || old > head.Size {
 		return nil, head, fmt.Errorf("prove consistency with %d leaves: %w", old, ErrRange)
 	}
@@ -181,7 +193,10 @@ func ParseProof(text []byte, keys PublicKeys) (p Proof, err error) {
 // RootAt returns the root that the ledger had at an earlier size, read from
 // tiles that are checked against the newest checkpoint.
 func (l *Ledger) RootAt(size uint64) (Digest, error) {
-	root, err := l.home.rootAt(size)
+	if head := l.Checkpoint(); size == head.Size {
+		return head.Root, nil
+	}
+	root, err := l.home.rootAt(size, l.provable(size))
 	if err != nil {
 		return root, fmt.Errorf("root of %d leaves: %w", size, err)
 	}

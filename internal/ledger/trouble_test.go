@@ -490,7 +490,7 @@ func TestProofs(t *testing.T) {
 		if _, _, err := b.Consistency(old.Size); err != nil {
 			t.Error(err)
 		}
-		root, err := b.Ledger.home.rootAt(old.Size)
+		root, err := b.Ledger.RootAt(old.Size)
 		if err != nil || root != old.Root {
 			t.Errorf("root at %d: %v", old.Size, err)
 		}
