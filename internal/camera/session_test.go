@@ -195,6 +195,75 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// TestRecordedAllTheSame: what costs no picture, does not move the record in
+// time and, but for the connection that the sound ends, does not cut it.
+func TestRecordedAllTheSame(t *testing.T) {
+	for _, c := range []struct {
+		before, amid string
+		tracks       int
+	}{
+		{"", "freeze s", 2},
+		{"", "renumber s", 2},
+		{"", "stampevery s 7 -5h", 2},
+		{"", "soundpace s 0.9", 2},
+		{"", "clock 1970-01-01T00:00:00Z", 2},
+		{"refusesound on", "", 1},
+		{"refusesound hangup", "", 1},
+	} {
+		t.Run(c.before+c.amid, func(t *testing.T) {
+			t.Parallel()
+			cam, at := sim(t, simcam.Config{})
+			do := func(line string) {
+				if line == "" {
+					return
+				}
+				if err := cam.Command(line); err != nil {
+					t.Fatal(err)
+				}
+			}
+			do(c.before)
+			k := record(t, at("s"))
+			pictures := func() (n int) {
+				for _, u := range k.units {
+					if u.Track == 1 {
+						n++
+					}
+				}
+				return n
+			}
+			k.wait(t, "first", func() bool { return pictures() > 20 })
+			do(c.amid)
+			k.wait(t, "more", func() bool { return pictures() > 80 })
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if n := len(k.status.Tracks); n != c.tracks || len(k.news) != 1 {
+				t.Errorf("%d tracks, timelines %v", n, k.news)
+			}
+			if c.before != "" && (len(k.status.Notes) != 1 || k.status.Notes[0].Code != AudioInvalid) {
+				t.Errorf("the sound is missing in silence: %+v", k.status.Notes)
+			}
+			last := media.Ticks(0)
+			for _, u := range k.units {
+				if u.Track != 1 {
+					continue
+				}
+				if d := u.DTS - last; last != 0 && (d < second/200 || d > second/2) { // 80 ms are due, arrival has its jitter
+					t.Errorf("%d ticks between two pictures", d)
+				}
+				last = u.DTS
+			}
+			if d := time.Since(last.Time()); d > time.Second || d < -time.Second {
+				t.Errorf("the newest picture is placed %v ago", d)
+			}
+			for _, l := range k.lines {
+				if strings.HasSuffix(l, "lost") {
+					t.Error(l)
+				}
+			}
+		})
+	}
+}
+
 // TestClocks: ours is stepped, and the camera's; nothing is lost, and each cuts
 // once.
 func TestClocks(t *testing.T) {

@@ -27,6 +27,7 @@ type Camera struct {
 	password string
 	clock    time.Duration
 	noTCP    bool
+	noSound  SoundRefusal
 	limit    int
 	seats    int
 }
@@ -218,6 +219,23 @@ func (c *Camera) clockAt(now time.Time) time.Time {
 	return now.Add(c.clock)
 }
 
+// A SoundRefusal says what a camera makes of a SETUP for its sound.
+type SoundRefusal string
+
+// The refusals.
+const (
+	SoundTaken   SoundRefusal = "off"
+	SoundRefused SoundRefusal = "on"     // 500
+	SoundHangsUp SoundRefusal = "hangup" // the connection is closed
+)
+
+// RefuseSound lets who wants the sound too fail.
+func (c *Camera) RefuseSound(how SoundRefusal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noSound = how
+}
+
 // RefuseTCP answers SETUP over TCP with 461, or no longer.
 func (c *Camera) RefuseTCP(on bool) {
 	c.mu.Lock()
@@ -243,7 +261,7 @@ func (c *Camera) SetPassword(user, password string) {
 func (c *Camera) Calm() {
 	c.SetClock(c.cfg.ClockOffset)
 	c.mu.Lock()
-	c.user, c.password, c.noTCP, c.limit = c.cfg.User, c.cfg.Password, false, c.cfg.MaxSessions
+	c.user, c.password, c.noTCP, c.noSound, c.limit = c.cfg.User, c.cfg.Password, false, SoundTaken, c.cfg.MaxSessions
 	c.mu.Unlock()
 	for _, f := range c.feeds {
 		f.Calm()

@@ -8,13 +8,14 @@ import (
 )
 
 // Commands is the grammar of Command. PATH may be * for all paths. Behind any
-// line but power, reboot, cut, drop, stampone, stampshift, certificate, go,
+// line but power, reboot, cut, drop, stampone, stampshift, renumber, certificate, go,
 // online and calm may stand "for DURATION", which ends the fault by itself.
 const Commands = `stall PATH             send nothing, keep connections        go PATH       end it
 drop PATH N            keep back the next N packets          droprate PATH SHARE   0 to 1
 reorder PATH N         each N packets two change places, 0 ends
 stampone PATH D        the next picture is stamped D away    stampevery PATH N D   each Nth picture, 0 ends
-stampshift PATH D      stamps jump by D and stay
+stampshift PATH D      stamps jump by D and stay             freeze PATH            one stamp for all pictures
+renumber PATH          sequence numbers start anew           refusesound on|off|hangup
 pace PATH F            pictures at F (or A/B) of their rate  soundpace PATH F
 switch PATH FILM       another film from its next key picture on
 sets PATH both|band|sdp
@@ -172,6 +173,12 @@ func (c *Camera) cameraCommand(name string, a *args) (do func() error, undo func
 			a.fail("want on or off")
 		}
 		return simple(func() { c.RefuseTCP(on == "on") }), func() { c.RefuseTCP(on != "on") }, true
+	case "refusesound":
+		how := SoundRefusal(a.word())
+		if how != SoundTaken && how != SoundRefused && how != SoundHangsUp {
+			a.fail("want on, off or hangup")
+		}
+		return simple(func() { c.RefuseSound(how) }), func() { c.RefuseSound(SoundTaken) }, true
 	case "limit":
 		n := a.number()
 		return simple(func() { c.Limit(n) }), func() { c.Limit(c.cfg.MaxSessions) }, true
@@ -224,6 +231,10 @@ func feedCommand(name string, a *args) (do func(*Feed) error, undo func(*Feed)) 
 	case "stampshift":
 		d := a.duration()
 		return simple(func(f *Feed) { f.StampShift(d) }), nil
+	case "freeze":
+		return simple(func(f *Feed) { f.Freeze(true) }), func(f *Feed) { f.Freeze(false) }
+	case "renumber":
+		return simple((*Feed).Renumber), nil
 	case "pace":
 		x := a.factor()
 		return func(f *Feed) error { return f.Pace(x) }, func(f *Feed) { _ = f.Pace(1) }

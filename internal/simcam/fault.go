@@ -20,6 +20,9 @@ func until(d time.Duration) time.Time {
 // faults of a feed that concern single packets. Kept by Feed.mu.
 type faults struct {
 	shift    uint32 // of all stamps
+	frozen   bool   // all pictures have the stamp of the last
+	stood    uint32 // which is this one
+	begun    bool   // once it is known
 	one      uint32 // of the next picture's stamp
 	every    uint64 // each so many pictures ...
 	far      uint32 // ... the stamp is so wrong
@@ -30,6 +33,14 @@ type faults struct {
 	lie      Lie
 	lies     int // pictures still to be preceded by one
 	randomly *rand.Rand
+}
+
+// stand returns the stamp for a picture that should have this one.
+func (f *faults) stand(stamp uint32) uint32 {
+	if !f.frozen || !f.begun {
+		f.stood, f.begun = stamp, true
+	}
+	return f.stood
 }
 
 // stampOf returns the error of the stamp of picture n.
@@ -109,6 +120,19 @@ func (f *Feed) StampEvery(n int, d time.Duration) {
 // StampShift lets the stamps of pictures jump by d and go on from there. It
 // adds up. Sender reports follow.
 func (f *Feed) StampShift(d time.Duration) { f.with(func() { f.faults.shift += ticks(d) }) }
+
+// Freeze stamps all pictures like the last one, or ends that.
+func (f *Feed) Freeze(on bool) { f.with(func() { f.faults.frozen = on }) }
+
+// Renumber lets the sequence numbers of pictures start anew, far from where
+// they were.
+func (f *Feed) Renumber() {
+	f.with(func() {
+		if f.out != nil {
+			f.out.video.seq += 1 << 14
+		}
+	})
+}
 
 // Pace sends pictures at a fraction of their rate without telling: with
 // 21.0/25 a film of 25 pictures a second comes at 21, stamped as 25. The

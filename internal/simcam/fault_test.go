@@ -141,6 +141,26 @@ func TestReorder(t *testing.T) {
 	eventually(t, "packets change places", func() bool { return backwards() > 5 })
 }
 
+func TestRenumber(t *testing.T) {
+	c, f := small(t, nil)
+	r := play(t, c, "v", gortsplib.ProtocolTCP)
+	r.pictures(t, 0, 2)
+	n := f.nextNumber() - 1
+	command(t, c, "renumber v")
+	far := 0
+	l := r.pictures(t, n, 6)
+	for i := 1; i < len(l); i++ {
+		if d := l[i][0].SequenceNumber - l[i-1][len(l[i-1])-1].SequenceNumber; d == 1+1<<14 {
+			far++
+		} else if d != 1 {
+			t.Errorf("numbers jump by %d", d)
+		}
+	}
+	if far != 1 {
+		t.Errorf("%d jumps", far)
+	}
+}
+
 func TestStamps(t *testing.T) {
 	c, f := small(t, nil)
 	r := play(t, c, "v", gortsplib.ProtocolTCP)
@@ -161,6 +181,12 @@ func TestStamps(t *testing.T) {
 	d := stamps(r.pictures(t, n, 12))
 	if k := count(d, func(x int) bool { return x > 1 }); k < 2 || k > 3 {
 		t.Errorf("each fourth stamp wrong: steps of %v pictures", d)
+	}
+	command(t, c, "stampevery v 0 0s")
+	command(t, c, "freeze v")
+	n = f.nextNumber() + 1
+	if d := stamps(r.pictures(t, n, 6)); count(d, func(x int) bool { return x == 0 }) != 5 {
+		t.Errorf("frozen stamps: steps of %v pictures", d)
 	}
 	command(t, c, "calm")
 	n = f.nextNumber() + 1

@@ -163,7 +163,7 @@ func (f *Feed) sendPicture(u *unit, pos int64, due, now time.Time) {
 	n := f.number
 	f.number++
 	l := &f.out.video
-	stamp := l.stamp + uint32(pos+u.cto) + f.faults.shift + f.faults.stampOf(n)
+	stamp := f.faults.stand(l.stamp + uint32(pos+u.cto) + f.faults.shift + f.faults.stampOf(n))
 	f.report(l, f.video, now)
 	f.lie(l, stamp)
 	var dropped, packets int

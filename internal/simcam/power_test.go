@@ -73,6 +73,7 @@ func TestRefusals(t *testing.T) {
 	}
 	play(t, c, "v", gortsplib.ProtocolUDP).pictures(t, 0, 2)
 	command(t, c, "refusetcp off")
+	command(t, c, "refusesound on") // there is none: nobody notices
 	command(t, c, "limit 0")
 	play(t, c, "v", gortsplib.ProtocolTCP)
 }

@@ -201,6 +201,9 @@ type seat struct {
 	channel byte // of the first medium that was set up
 }
 
+// soundOf tells whether a SETUP is for the second medium of a path.
+func soundOf(r *base.Request) bool { return strings.HasSuffix(r.URL.String(), "trackID=1") }
+
 // OnSetup implements gortsplib.ServerHandlerOnSetup.
 func (b *boot) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	f, res, err := b.admit(ctx.Conn, ctx.Request, ctx.Path)
@@ -214,6 +217,11 @@ func (b *boot) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, 
 	switch {
 	case st == nil:
 		return &base.Response{StatusCode: base.StatusServiceUnavailable}, nil, nil
+	case c.noSound == SoundRefused && soundOf(ctx.Request):
+		return &base.Response{StatusCode: base.StatusInternalServerError}, nil, nil
+	case c.noSound == SoundHangsUp && soundOf(ctx.Request):
+		ctx.Conn.Close()
+		return &base.Response{StatusCode: base.StatusInternalServerError}, nil, nil
 	case c.noTCP && ctx.Transport.Protocol == gortsplib.ProtocolTCP:
 		return &base.Response{StatusCode: base.StatusUnsupportedTransport}, nil, nil
 	}

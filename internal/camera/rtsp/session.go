@@ -27,6 +27,7 @@ type session struct {
 	timeout   time.Duration
 	keep      keeper
 	udp       bool
+	asked     bool // for sound too
 	described bool // the handler was told
 	played    time.Time
 
@@ -69,8 +70,8 @@ func (s *session) run(ctx context.Context) (err error) {
 	}
 	if err := s.play(ctx); err != nil {
 		var e *Error
-		if errors.As(err, &e) && e.Code != SessionLimit && len(s.tracks) > 1 && ctx.Err() == nil {
-			s.mem.muted = e.Code // some play either and not both
+		if errors.As(err, &e) && e.Code != SessionLimit && s.asked && ctx.Err() == nil {
+			s.mem.muted = e.Code // some play either and not both, or hang up once they have said no
 		}
 		return err
 	}

@@ -88,6 +88,14 @@ func TestSoundMayCostOneTry(t *testing.T) {
 			}
 			return sound
 		},
+		"says no and hangs up": func(c *fakeConn, m *message) bool {
+			sound := strings.HasSuffix(m.url, "trackID=2")
+			if sound {
+				c.reply(m, 500)
+				c.nc.Close()
+			}
+			return sound
+		},
 		"does not play": func(c *fakeConn, m *message) bool {
 			both := m.method == "PLAY" && len(c.said("SETUP"))%3 == 2 // of this round
 			if both {

@@ -33,6 +33,7 @@ func (s *session) setup(ctx context.Context) error {
 		}
 		t, err := s.newTrack(m, len(s.tracks))
 		if err == nil {
+			s.asked = s.asked || !video
 			err = s.setupTrack(ctx, t)
 		}
 		var e *Error
