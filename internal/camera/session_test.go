@@ -231,9 +231,9 @@ func TestRecordedAllTheSame(t *testing.T) {
 				}
 				return n
 			}
-			k.wait(t, "first", func() bool { return pictures() > 20 })
+			k.wait(t, "first", func() bool { return pictures() > 10 })
 			do(c.amid)
-			k.wait(t, "more", func() bool { return pictures() > 80 })
+			k.wait(t, "more", func() bool { return pictures() > 45 })
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			if n := len(k.status.Tracks); n != c.tracks || len(k.news) != 1 {
