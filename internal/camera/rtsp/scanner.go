@@ -33,6 +33,7 @@ const (
 type scanner struct {
 	br       *bufio.Reader
 	channels [256]channelUse
+	sources  [256]uint32 // of the last frame, by channel
 	skipped  uint64 // bytes of garbage, in all
 	foreign  uint64 // frames of unknown channels
 	heard    bool   // something was understood
@@ -120,10 +121,26 @@ func (s *scanner) dollar(channel byte, n int) (it item, took bool, err error) {
 	if b[4]>>6 != 2 || use == rtcpChannel && (b[5] < 192 || b[5] > 223) {
 		return item{}, false, nil // garbage, or a frame cut short before this one
 	}
-	if b, err = s.br.Peek(4 + n); err != nil {
+	at := 4 + 8 // of the source
+	if use == rtcpChannel {
+		at = 4 + 4
+	}
+	if b, err = s.br.Peek(at + 4); err != nil {
 		return item{}, false, err
 	}
-	b = b[4:]
+	source, want := binary.BigEndian.Uint32(b[at:]), 4+n
+	if s.run > 0 && s.sources[channel] != source {
+		want += 4 // amid garbage this may be chance, which would swallow frames: what follows must be known
+	}
+	b, err = s.br.Peek(want)
+	if err != nil && (err != io.EOF || len(b) < 4+n) {
+		return item{}, false, err
+	}
+	if len(b) == 4+n+4 && want > 4+n && !s.follows(b[4+n:], channel) {
+		return item{}, false, nil
+	}
+	b = b[4 : 4+n]
+	s.sources[channel] = source
 	s.understood()
 	s.pending = 4 + n
 	return item{use: use, channel: channel, frame: b}, true, nil
