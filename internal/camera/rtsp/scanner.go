@@ -34,10 +34,10 @@ type scanner struct {
 	br       *bufio.Reader
 	channels [256]channelUse
 	sources  [256]uint32 // of the last frame, by channel
-	skipped  uint64 // bytes of garbage, in all
-	foreign  uint64 // frames of unknown channels
-	heard    bool   // something was understood
-	banner   []byte // the first garbage, when nothing was understood before it
+	skipped  uint64      // bytes of garbage, in all
+	foreign  uint64      // frames of unknown channels
+	heard    bool        // something was understood
+	banner   []byte      // the first garbage, when nothing was understood before it
 
 	pending int // bytes to drop before the next look: the frame handed out last
 	run     int // bytes of garbage since something was understood
