@@ -34,16 +34,17 @@ type cli struct {
 	Version    kong.VersionFlag `help:"Print the version."`
 	Out        *output          `kong:"-"`
 
-	Init    initCmd    `cmd:"" help:"Make an empty state folder and label the folder for footage."`
-	Serve   serveCmd   `cmd:"" help:"Record, and serve the page."`
-	Code    codeCmd    `cmd:"" help:"Print a new one-time code for the first administrator."`
-	Camera  cameraCmd  `cmd:"" help:"List, add, test and remove cameras."`
-	Export  exportCmd  `cmd:"" help:"Write a range of footage to an MP4 file."`
-	Check   checkCmd   `cmd:"" help:"Compare ledger, files and catalogue."`
-	Verify  verifyCmd  `cmd:"" help:"Read footage again and compare it with the ledger."`
-	Audit   auditCmd   `cmd:"" help:"Print the security event log."`
-	Alert   alertCmd   `cmd:"" help:"Print what a person must know."`
-	Clauses clausesCmd `cmd:"" help:"Print the clauses of TAICS TS-0014-3 and how far each is built."`
+	Init     initCmd     `cmd:"" help:"Make an empty state folder and label the folder for footage."`
+	Serve    serveCmd    `cmd:"" help:"Record, and serve the page."`
+	Code     codeCmd     `cmd:"" help:"Print a new one-time code for the first administrator."`
+	Password passwordCmd `cmd:"" help:"Set the password of an account, read from the standard input; it must be changed at the next sign-in. Ends the account's sessions and waits."`
+	Camera   cameraCmd   `cmd:"" help:"List, add, test and remove cameras."`
+	Export   exportCmd   `cmd:"" help:"Write a range of footage to an MP4 file."`
+	Check    checkCmd    `cmd:"" help:"Compare ledger, files and catalogue."`
+	Verify   verifyCmd   `cmd:"" help:"Read footage again and compare it with the ledger."`
+	Audit    auditCmd    `cmd:"" help:"Print the security event log."`
+	Alert    alertCmd    `cmd:"" help:"Print what a person must know."`
+	Clauses  clausesCmd  `cmd:"" help:"Print the clauses of TAICS TS-0014-3 and how far each is built."`
 }
 
 // An exitCode ends the process with a code of its own after the command has

@@ -87,6 +87,57 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// Who forgot the password, or was locked out by strangers, gets back in at the
+// machine, by the same rules, with a password that must be changed.
+//
+//vigil:clause 5.4.1.1 5.4.2.1
+func TestForgottenPassword(t *testing.T) {
+	r := New(t, Options{})
+	r.Start()
+	signIn := func(password string) (must bool, err error) {
+		var s struct{ PasswordMustChange bool }
+		err = r.Call("POST", "/session", map[string]string{"name": "amy", "password": password}, &s)
+		return s.PasswordMustChange, err
+	}
+	if err := r.Call("POST", "/setup", map[string]string{"code": r.Greeted.Code, "name": "amy", "password": "Correct-Horse-9"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		if _, err := signIn("Wrong-Password-1"); err == nil {
+			t.Fatal("any password will do")
+		}
+	}
+	if _, err := signIn("Correct-Horse-9"); err == nil {
+		t.Error("not locked")
+	}
+	set := func(account, password string) (code int, stderr string) {
+		cmd := exec.Command(r.Program, "--state", r.State, "--lang", "en", "password", account)
+		var errOut bytes.Buffer
+		cmd.Stdin, cmd.Stderr = strings.NewReader(password+"\n"), &errOut
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), errOut.String()
+	}
+	for _, c := range []struct{ account, password, says string }{
+		{"amy", "1234", "12 characters"}, {"amy", "", "12 characters"}, {"amy", "Correct-Horse-9", "last 5"}, {"eve", "Battery!Staple_7", "no account “eve”"},
+	} {
+		if code, stderr := set(c.account, c.password); code != 1 || !strings.Contains(stderr, c.says) {
+			t.Errorf("%q for %s: exit code %d, %s", c.password, c.account, code, stderr)
+		}
+	}
+	if code, stderr := set("Amy", "Battery!Staple_7"); code != 0 || stderr != "" {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if must, err := signIn("Battery!Staple_7"); err != nil || !must {
+		t.Errorf("must be changed: %v, %v", must, err)
+	}
+	out, _, err := r.Run("audit", "--action", "password.reset", "--json")
+	if err != nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"kind":"console"`) || strings.Contains(out, "Staple") {
+		t.Errorf("recorded %s, %v", out, err)
+	}
+}
+
 // A recorder goes on when nobody reads what it prints, and what it makes is
 // for nobody else.
 //
