@@ -275,7 +275,7 @@ func (s *Store) Change(by actor.Actor, fn func(*Doc) error) (old, now *Doc, err 
 	if err := fn(d); err != nil {
 		return old, old, err
 	}
-	if err := d.Check(); err != nil {
+	if err := d.check(old); err != nil {
 		return old, old, err
 	}
 	list := diff(old, d)

@@ -268,7 +268,7 @@ func TestCheckURL(t *testing.T) {
 		"": "required", "rtsps://192.0.2.1/": "url-link", "http://192.0.2.1/": "url-scheme", "file:///etc/passwd": "url-scheme", "192.0.2.1": "url-scheme",
 		"rtsp://u:p@192.0.2.1/": "url-credentials", "rtsp://u:p#w@192.0.2.1/": "url-credentials", "rtsp:///s": "url-bad", "rtsp:s": "url-bad", "rtsp://h:0/": "url-bad", "rtsp://h:99999/": "url-bad",
 		"rtsp://h/ s": "url-bad", "rtsp://h/\x00": "url-bad", "rtsp://h/#f": "url-bad", "rtsp://h/" + strings.Repeat("x", 3000): "url-bad",
-		"-rtsp://h/": "url-bad", "rtsp://h/\r\nX: y": "url-bad",
+		"-rtsp://h/": "url-bad", "rtsp://h/\r\nX: y": "url-bad", "rtsp://h/#": "url-bad", "rtsp://例え.jp/": "url-ascii", "rtsp://h/攝影機": "url-ascii",
 	} {
 		if got := CheckURL(address, wire.LinkPlain); got != want {
 			t.Errorf("%.40q: %q, want %q", address, got, want)
@@ -341,5 +341,30 @@ func TestConcurrentChanges(t *testing.T) {
 	wg.Wait()
 	if d := b.s.Get(); d.Storage.RetentionDays != 50 || d.Version != 20 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A camera from before, which a later Vigil would refuse, does not stand in the
+// way of other changes, and is refused when it is itself changed.
+func TestStricterThanBefore(t *testing.T) {
+	b := newBench(t)
+	old := camera("Door")
+	old.Streams[0].URL = "rtsp://例え.jp/"
+	doc := *b.s.Get()
+	doc.Cameras = []Camera{old}
+	if err := b.s.file.Save(doc.stored()); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	b.add(camera("Gate"))
+	if n := len(b.s.Get().Cameras); n != 2 {
+		t.Errorf("%d cameras", n)
+	}
+	var m text.Mistakes
+	if _, _, err := b.s.Change(amy, func(d *Doc) error { d.Cameras[0].Audio = true; return nil }); !errors.As(err, &m) || m.Error() != "/cameras/0/streams/0/url: url-ascii" {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := b.s.Change(amy, func(d *Doc) error { d.Cameras[0].Remove("amy", time.Unix(1e9, 0)); return nil }); err != nil {
+		t.Error(err)
 	}
 }
