@@ -78,10 +78,10 @@ func (d *Doc) check(old *Doc) error {
 		}
 	}
 	if here > MaxCameras {
-		m.Add("/cameras", "too-many", "max", strconv.Itoa(MaxCameras))
+		m.Add("/cameras", "too-many-cameras", "max", strconv.Itoa(MaxCameras))
 	}
 	if removed > MaxRemoved {
-		m.Add("/cameras", "too-many", "max", strconv.Itoa(MaxRemoved))
+		m.Add("/cameras", "too-many-removed", "max", strconv.Itoa(MaxRemoved))
 	}
 	return m.Err()
 }

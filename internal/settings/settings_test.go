@@ -240,7 +240,7 @@ func TestMistakes(t *testing.T) {
 			for i := range MaxCameras {
 				d.Cameras = append(d.Cameras, camera(fmt.Sprint("C", i)))
 			}
-		}, "/cameras: too-many"},
+		}, "/cameras: too-many-cameras"},
 	} {
 		b := newBench(t)
 		b.add(camera("Door"))

@@ -72,7 +72,7 @@ const calm = 250 * time.Millisecond
 // watchEvents streams news as Server-Sent Events (WHATWG HTML, 9.2). It is no
 // use of the session: a page that was left open ends like any other.
 func (c *call) watchEvents() error {
-	release, ok := c.slots.take("events", c.holder(), maxEvents, eventsPerWho)
+	release, ok := c.slots.both("events", c.holder(), c.person(), maxEvents, eventsPerWho)
 	if !ok {
 		return say(http.StatusServiceUnavailable, "too-many-streams", "max", "10")
 	}

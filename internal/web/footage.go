@@ -146,7 +146,7 @@ type watch struct {
 }
 
 func (c *call) watch() (*watch, error) {
-	release, ok := c.slots.take("video", c.holder(), maxStreams, streamsPerWho)
+	release, ok := c.slots.both("video", c.holder(), c.person(), maxStreams, streamsPerWho)
 	if !ok {
 		return nil, say(http.StatusServiceUnavailable, "too-many-streams", "max", strconv.Itoa(streamsPerWho))
 	}
@@ -171,6 +171,9 @@ func (c *call) holder() string {
 	}
 	return c.who().String()
 }
+
+// person is who it is, in whatever session.
+func (c *call) person() string { return string(c.who().Kind) + " " + c.who().Name }
 
 // ended is closed with the session; never for the console.
 func (c *call) ended() <-chan struct{} {

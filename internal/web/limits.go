@@ -93,6 +93,21 @@ type slotState struct {
 
 func newSlots() slots { return slots{&slotState{total: map[string]int{}, mine: map[string]int{}}} }
 
+// both gets a place for a session. One person, however often signed in, leaves
+// as many as a session of somebody else's may want.
+func (s slots) both(kind, session, person string, most, perSession int) (release func(), ok bool) {
+	one, ok := s.take(kind, session, most, perSession)
+	if !ok {
+		return nil, false
+	}
+	mine, ok := s.take(kind+" of a person", person, most, most-perSession)
+	if !ok {
+		one()
+		return nil, false
+	}
+	return func() { one(); mine() }, true
+}
+
 // take gets a place of a kind for somebody; the function gives it back.
 func (s slots) take(kind, who string, most, perWho int) (release func(), ok bool) {
 	s.s.mu.Lock()

@@ -330,6 +330,29 @@ func TestSlots(t *testing.T) {
 	if _, ok := s.take("video", "amy", 5, 3); ok {
 		t.Error("given back twice")
 	}
+	// However often somebody signs in, there is a session's worth for others.
+	s = newSlots()
+	release = nil
+	for i := range 12 {
+		if r, ok := s.both("video", fmt.Sprint("session ", i/2), "amy", 10, 2); ok {
+			release = append(release, r)
+		}
+	}
+	if len(release) != 8 {
+		t.Errorf("one person has %d of 10 places", len(release))
+	}
+	for i := range 2 {
+		if _, ok := s.both("video", "another", "bob", 10, 2); !ok {
+			t.Errorf("the other has %d", i)
+		}
+	}
+	for _, r := range release {
+		r()
+		r()
+	}
+	if _, ok := s.both("video", "session 9", "amy", 10, 2); !ok {
+		t.Error("what was given back is not free")
+	}
 }
 
 // The page is one document and its files, for anybody; no address outside.
