@@ -94,7 +94,8 @@ func (a *App) Run(ctx context.Context) error {
 			part{"worker", a.pool.Run},
 			part{"recorder", a.recorder.Run},
 			part{"conductor", a.conduct},
-			part{"retention", a.retention.Run})
+			part{"retention", a.retention.Run},
+			part{"settings", a.forget})
 	}
 	parts = append(parts, part{"store", a.store.Run}, part{"ledger", a.ledger.Run}, part{"catalogue", a.follow}, part{"alert", a.alerts.Run})
 
