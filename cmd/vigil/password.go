@@ -30,7 +30,7 @@ func (p passwordCmd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	defer cl.close()
-	fresh, err := secret(c.say("cli.new-password", "name", p.Account))
+	fresh, err := secret(ctx, c.say("cli.new-password", "name", p.Account))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (p passwordCmd) Run(ctx context.Context, c *cli) error {
 
 // secret reads a line from the standard input; at a terminal it asks, and
 // shows nothing of what is typed.
-func secret(prompt string) (string, error) {
+func secret(ctx context.Context, prompt string) (string, error) {
 	fd := int(os.Stdin.Fd())
 	if was, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
 		quiet := *was
@@ -52,13 +52,28 @@ func secret(prompt string) (string, error) {
 		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
 			return "", fmt.Errorf("read password: %w", err)
 		}
-		defer unix.IoctlSetTermios(fd, unix.TCSETS, was)
+		defer func() {
+			_ = unix.IoctlSetTermios(fd, unix.TCSETS, was) // it was set a moment ago
+			fmt.Fprintln(os.Stderr)
+		}()
 		fmt.Fprint(os.Stderr, prompt, " ")
-		defer fmt.Fprintln(os.Stderr)
 	}
-	line, err := bufio.NewReader(io.LimitReader(os.Stdin, 1<<16)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("read password: %w", err)
+	type answer struct {
+		line string
+		err  error
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	read := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(os.Stdin, 1<<16)).ReadString('\n')
+		read <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done(): // Ctrl-C: the process ends, and its reading with it
+		return "", ctx.Err()
+	case a := <-read:
+		if a.err != nil && !errors.Is(a.err, io.EOF) {
+			return "", fmt.Errorf("read password: %w", a.err)
+		}
+		return strings.TrimRight(a.line, "\r\n"), nil
+	}
 }
