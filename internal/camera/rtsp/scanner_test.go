@@ -192,6 +192,8 @@ func TestRecorded(t *testing.T) {
 		"hikvision-interleaved": {190, 1},
 		"bunny-interleaved":     {371, 0},
 		"gstreamer-digest-tcp":  {141, 6},
+		"gstreamer-digest-udp":  {117, 6},
+		"vlc-udp-461":           {74, 5},
 	} {
 		b, err := os.ReadFile("testdata/streams/" + name + ".bin")
 		if err != nil {
