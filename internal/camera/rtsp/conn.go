@@ -177,7 +177,9 @@ func (c *conn) reply(ctx context.Context, step string, n int) (*message, error) 
 				return nil, c.lost(ctx, step, err)
 			}
 		default:
-			if got := it.msg.cseq(); got < 0 || got >= n { // a number we never used: the camera cannot count
+			// A number we never used: the camera cannot count. Foscam C1 says 0
+			// (luisiam/homebridge-foscamcamera#6).
+			if got := it.msg.cseq(); got <= 0 || got >= n {
 				if it.msg.status >= 200 {
 					return it.msg, nil
 				}

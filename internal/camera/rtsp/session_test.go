@@ -217,6 +217,25 @@ func TestSessionNumbers(t *testing.T) {
 	}
 }
 
+// TestNumbersOfReplies: cameras that cannot count.
+func TestNumbersOfReplies(t *testing.T) {
+	for why, number := range map[string]string{"always 0 (Foscam C1)": "0", "none": "", "a word": "x", "far ahead": "1000"} {
+		f := &fake{t: t, sdp: h264SDP, base: "URL"}
+		f.script = func(c *fakeConn, m *message) bool {
+			for i := range m.fields {
+				if m.fields[i].name == "cseq" {
+					m.fields[i].value = number
+				}
+			}
+			return false
+		}
+		f.media = func(c *fakeConn) { c.show(0, film(t)...) }
+		if _, err := run(t, Options{URL: f.start()}, nil, units(5)); err != nil {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+}
+
 // TestTransports: replies to SETUP that say less, or more, than they should.
 func TestTransports(t *testing.T) {
 	for why, reply := range map[string]string{

@@ -73,6 +73,9 @@ type Depacketizer interface {
 
 // New returns the depacketizer for a track of a description.
 func New(m sdp.Media) (Depacketizer, error) {
+	if m.Doubt {
+		return &prober{media: m}, nil
+	}
 	switch m.Codec {
 	case 0:
 		return &prober{media: m}, nil

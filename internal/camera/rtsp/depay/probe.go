@@ -6,7 +6,7 @@ import (
 )
 
 // A prober is for video whose payload type the description does not name (AJA,
-// Avigilon; bluenviron/gortsplib#879, #501). It waits for a parameter set that
+// Avigilon; bluenviron/gortsplib#879, #501), or names in doubt. It waits for a parameter set that
 // only one codec can have sent, and becomes the depacketizer of that codec.
 type prober struct {
 	media sdp.Media
@@ -20,7 +20,7 @@ func (d *prober) Push(p Packet) ([]Unit, error) {
 		if c == 0 {
 			return nil, nil
 		}
-		d.media.Codec = c
+		d.media.Codec, d.media.Doubt = c, false
 		d.found, _ = New(d.media)
 	}
 	return d.found.Push(p)

@@ -171,6 +171,10 @@ func (m *Media) video(rec *record, track string) {
 		return
 	}
 	m.ParameterSets = parameterSets(m.Codec, m.Params, rec, track)
+	if other := nameFromParams(m.Params); len(m.ParameterSets) == 0 && other != "" && codecOf(other) != m.Codec {
+		m.Doubt = true // Ezviz C6N calls its H.264 H265 (AlexxIT/go2rtc#264)
+		rec.note("codec-doubt", "track", track, "codec", m.Name, "parameters", other)
+	}
 	if m.Codec == media.H264 {
 		if m.PacketizationMode = number(m.Params["packetization-mode"], 2); m.PacketizationMode == 2 {
 			rec.note("interleaved", "track", track) // some say so and do not do it

@@ -317,6 +317,23 @@ func TestSound(t *testing.T) {
 	}
 }
 
+// TestDoubt: the codec's name and the parameters contradict each other, and
+// there are no sets to decide; with sets the name counts.
+func TestDoubt(t *testing.T) {
+	for fmtp, doubt := range map[string]bool{
+		"profile-level-id=420029; packetization-mode=1; sprop-parameter-sets=":            true,
+		"profile-space=0;profile-id=1":                                                    false,
+		"packetization-mode=0;sprop-vps=QAEMAf//AWAAAAMAsAAAAwAAAwBarAwAAAMABAAAAwAyqA==": false,
+		"":                                  false,
+		"sprop-parameter-sets=Z0IAHvQCgC3I": true,
+	} {
+		d, err := Parse([]byte("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 " + fmtp + "\r\n"))
+		if err != nil || d.Video().Codec != media.H265 || d.Video().Doubt != doubt {
+			t.Errorf("%q: %+v, %v", fmtp, d, err)
+		}
+	}
+}
+
 // TestSoundTypeInVideo is for a placeholder in the m= line: the rtpmap tells.
 func TestSoundTypeInVideo(t *testing.T) {
 	d, err := Parse([]byte(strings.Replace(plain, "RTP/AVP 96", "RTP/AVP 0", 1)))

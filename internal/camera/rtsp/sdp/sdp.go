@@ -38,6 +38,7 @@ func (d Description) Video() Media { return d.Tracks[0] }
 type Media struct {
 	Index   int         // the section's place in the text, from 0
 	Codec   media.Codec // 0: dynamic payload type without a name; depay finds out from the packets
+	Doubt   bool        // the text has signs of H.264 and of H.265 and sets of neither: depay finds out
 	Name    string      // the encoding name as it came ("H264", "mpeg4-generic"); "" without rtpmap
 	Control string      // a=control as it came: absolute, relative, "*" or ""
 
