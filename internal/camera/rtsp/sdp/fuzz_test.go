@@ -14,7 +14,12 @@ func FuzzParse(f *testing.F) {
 	for _, s := range samples(f) {
 		f.Add(body(f, s.file))
 	}
+	for _, row := range table(f, "odd.tsv", 8) {
+		f.Add(body(f, row[0]))
+	}
 	f.Add([]byte(plain))
+	f.Add([]byte("m=video -1 TCP/RTP/AVP 0 35;96\na=rtpmap:102 H265/90000\na=rtpmap:96 /90000\na=fmtp:96 packetization-mode=1 sprop-parameter-sets=\"Z0IAHvQCgC3I\",\"aM48gA==\"\na=fmtp:96 x=1"))
+	f.Add([]byte("m=audio 0 RTP/AVP 0\na=rtpmap:0 PCMA\na=rtpmap:0 PCMU/8000;\nm=video 0 RTP/AVP 97\na=rtpmap:97 H265/90000\na=fmtp:98 sprop-parameter-sets="))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		rec := &record{}
 		lines, err := readLines(text, rec)

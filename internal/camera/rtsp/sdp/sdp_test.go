@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,15 +15,22 @@ import (
 // sample is a row of testdata/expected.tsv: what must come out of a text.
 type sample struct{ file, video, audio, back string }
 
-func samples(tb testing.TB) []sample {
-	text, err := os.ReadFile("testdata/expected.tsv")
+func samples(tb testing.TB) (rows []sample) {
+	for _, f := range table(tb, "expected.tsv", 5) {
+		rows = append(rows, sample{f[0], f[1], f[2], f[3]})
+	}
+	return rows
+}
+
+// table reads the rows of a file of testdata.
+func table(tb testing.TB, file string, columns int) (rows [][]string) {
+	text, err := os.ReadFile("testdata/" + file)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	var rows []sample
 	for l := range strings.Lines(string(text)) {
-		if f := strings.Split(strings.TrimSpace(l), "\t"); l[0] != '#' && len(f) == 5 {
-			rows = append(rows, sample{f[0], f[1], f[2], f[3]})
+		if f := strings.Split(strings.TrimSpace(l), "\t"); l[0] != '#' && len(f) == columns {
+			rows = append(rows, f)
 		}
 	}
 	return rows
@@ -47,44 +56,78 @@ func TestExpected(t *testing.T) {
 	}
 	for _, want := range rows {
 		t.Run(want.file, func(t *testing.T) {
-			d, err := Parse(body(t, want.file))
-			if want.video == "refuse" {
-				if err == nil {
-					t.Fatalf("not refused: %+v", d)
-				}
-				t.Log(err)
+			want.check(t)
+		})
+	}
+}
+
+// TestOdd is the same for testdata/odd.tsv, and says more.
+func TestOdd(t *testing.T) {
+	rows := table(t, "odd.tsv", 8)
+	if len(rows) != 15 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, f := range rows {
+		t.Run(f[0], func(t *testing.T) {
+			d := sample{f[0], f[1], f[2], f[3]}.check(t)
+			if f[1] == "refuse" {
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
+			if v := d.Video(); v.Control != f[5] || strconv.Itoa(len(v.ParameterSets)) != f[6] {
+				t.Errorf("control %q, %d sets", v.Control, len(v.ParameterSets))
 			}
-			t.Log(d.Notes)
-			undeclared := strings.Contains(want.file, "aja") || strings.Contains(want.file, "avigilon")
-			if got := d.Video().Codec; undeclared && got != 0 || !undeclared && got.String() != want.video {
-				t.Errorf("video %v, want %v", got, want.video)
-			}
-			audio := "-"
-			if len(d.Tracks) > 1 {
-				audio = d.Tracks[1].Codec.String()
-			}
-			if want.audio != "?" && audio != want.audio {
-				t.Errorf("audio %v, want %v", audio, want.audio)
-			}
-			back := "no"
-			if len(d.BackChannels) > 0 {
-				back = d.BackChannels[0].Codec.String()
-			}
-			if back != want.back {
-				t.Errorf("back-channel %v, want %v", back, want.back)
-			}
-			for _, m := range append(d.Tracks, d.BackChannels...) {
-				if m.ClockRate == 0 || m.Codec != 0 && m.Format == nil {
-					t.Errorf("%+v", m)
-				}
-				if m.Codec == media.AAC && (len(m.AAC.Config) < 2 || m.AAC.SizeLength == 0) {
-					t.Errorf("%+v", m.AAC)
-				}
+			if f[7] != "-" && !slices.ContainsFunc(d.Notes, func(n Note) bool { return n.Code == f[7] }) {
+				t.Errorf("notes %v, want %s", d.Notes, f[7])
 			}
 		})
 	}
+}
+
+// check compares a row with what is read of its file. A refusal names the track
+// and what is wrong with it, where there is one.
+func (want sample) check(t *testing.T) Description {
+	d, err := Parse(body(t, want.file))
+	if want.video == "refuse" {
+		e, ok := err.(*Error)
+		if !ok {
+			t.Fatalf("not refused: %+v, %v", d, err)
+		}
+		named := e.Args["track"] != "" && e.Args["codec"]+e.Args["payload"] != ""
+		if !named && e.Code != NoMedia && (e.Code != NoVideo || e.Args["kinds"] == "") {
+			t.Errorf("refused without a reason: %v", e)
+		}
+		t.Log(err)
+		return d
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(d.Notes)
+	undeclared := strings.Contains(want.file, "aja") || strings.Contains(want.file, "avigilon")
+	if got := d.Video().Codec; undeclared && got != 0 || !undeclared && got.String() != want.video {
+		t.Errorf("video %v, want %v", got, want.video)
+	}
+	audio := "-"
+	if len(d.Tracks) > 1 {
+		audio = d.Tracks[1].Codec.String()
+	}
+	if want.audio != "?" && audio != want.audio {
+		t.Errorf("audio %v, want %v", audio, want.audio)
+	}
+	back := "no"
+	if len(d.BackChannels) > 0 {
+		back = d.BackChannels[0].Codec.String()
+	}
+	if back != want.back {
+		t.Errorf("back-channel %v, want %v", back, want.back)
+	}
+	for _, m := range append(d.Tracks, d.BackChannels...) {
+		if m.ClockRate == 0 || m.Codec != 0 && m.Format == nil {
+			t.Errorf("%+v", m)
+		}
+		if m.Codec == media.AAC && (len(m.AAC.Config) < 2 || m.AAC.SizeLength == 0) {
+			t.Errorf("%+v", m.AAC)
+		}
+	}
+	return d
 }
