@@ -175,6 +175,8 @@ func FuzzMessage(f *testing.F) {
 	for _, b := range replies(f) {
 		f.Add(b)
 	}
+	f.Add([]byte("RTSP/1.0 401 Unauthorized\nWWW-Authenticate: Digest realm=\"r\"; nonce=n, qop=auth,auth-int, algorithm=SHA256-sess\n  , stale=TRUE, Basic\nSession: 1, timeout=5\nContent-Base: 192.168.1.57:8086/\nContent-Location: rtsp://10.0.0.9:5540/s?x\n\n"))
+	f.Add([]byte("RTSP/1.0 200 OK\r\nContent-Base: /a/?b\r\nContent-Location: rtsps://rtsp://::1/c\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, ok := parseHead(b)
 		if !ok {
@@ -209,7 +211,7 @@ func FuzzMessage(f *testing.F) {
 
 //vigil:clause 5.3.2.1 5.3.3.1
 func FuzzTransport(f *testing.F) {
-	for _, s := range []string{"RTP/AVP/TCP;unicast;interleaved=0-1;ssrc= d6d6627", "RTP/AVP;unicast;client_port=1-2;server_port=3-4,RTP/AVP", ";;=;"} {
+	for _, s := range []string{"RTP/AVP/TCP;unicast;interleaved=0-1;ssrc= d6d6627", "RTP/AVP;unicast;client_port=1-2;server_port=3-4,RTP/AVP", ";;=;", `client_port=3456;RTP/AVP;mode="PLAY"`, "TCP/RTP/SAVPF;ssrc=0X1 ;interleaved=\"2 - 3\""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, v string) {

@@ -106,8 +106,9 @@ func readLine(s string, no int) (line, bool) {
 
 // joinBrokenParameters is for a line end in the middle of an fmtp line: the
 // rest comes as a line of its own without a key (scottlamb/moonfire-nvr#238).
+// What is no part of parameters is not joined: it would cost the last set.
 func joinBrokenParameters(before []line, rest string) bool {
-	if len(before) == 0 {
+	if len(before) == 0 || strings.HasPrefix(rest, "RTSP/") || strings.ContainsAny(rest, ":<>") {
 		return false
 	}
 	last := &before[len(before)-1]

@@ -127,6 +127,9 @@ func TestMends(t *testing.T) {
 			return strings.ReplaceAll(s, "a=control:track", "a=sendonly\r\na=control:track")
 		}, ""},
 		{"bad key-mgmt", replace("a=control:track1", "a=key-mgmt:mikey !!!\r\na=control:track1"), "key-mgmt"},
+		{"a reply behind it", func(s string) string {
+			return s[:strings.Index(s, "m=audio")] + "\r\nRTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n" + s[strings.Index(s, "m=audio"):]
+		}, "not-a-line"},
 		{"port below zero", replace("m=video 0 ", "m=video -1353744643 "), "no-port"},
 		{"connection of bytes", replace("a=control:track1", "c=IN IP4 '&\xf0\x9f\x01\r\na=control:track1"), ""},
 		{"transport the other way round", replace("RTP/AVP 96", "TCP/RTP/AVP 96"), ""},
