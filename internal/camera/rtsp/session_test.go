@@ -46,13 +46,21 @@ func TestPlay(t *testing.T) {
 func TestSoundIsOptional(t *testing.T) {
 	for why, sdp := range map[string]string{
 		"refused":        h264SDP + pcmaSDP,
+		"bad request":    h264SDP + pcmaSDP,
 		"not understood": h264SDP + "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/8000\r\na=fmtp:97 mode=strange\r\na=control:trackID=2\r\n",
 	} {
+		status := 500
+		if why == "bad request" {
+			status = 400
+		}
 		f := &fake{t: t, sdp: sdp, base: "URL"}
 		f.script = func(c *fakeConn, m *message) bool {
 			if m.method == "SETUP" && strings.HasSuffix(m.url, "trackID=2") {
-				c.reply(m, 500)
+				c.reply(m, status)
 				return true
+			}
+			if m.method == "SETUP" && !strings.HasSuffix(m.url, "s/trackID=1") { // one wrong address too many
+				c.nc.Close()
 			}
 			return false
 		}

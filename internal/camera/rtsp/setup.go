@@ -93,8 +93,9 @@ func (s *session) setupTrack(ctx context.Context, t *track) error {
 		if !errors.As(err, &e) {
 			return err
 		}
+		video := t.place == 0
 		switch {
-		case elsewhere(err) && i+1 < len(urls):
+		case (video && elsewhere(err) || e.Code == NotFound) && i+1 < len(urls): // sound is not worth a camera's patience
 			i++
 			first = cmp.Or(first, err)
 		case e.Code == NoTransport && t.m.Profile == sdp.AVPF:
@@ -104,7 +105,7 @@ func (s *session) setupTrack(ctx context.Context, t *track) error {
 			s.note(Note{"tcp-refused", nil})
 		case e.Code == keysWanted && !s.mem.clientKeys:
 			s.mem.clientKeys = true
-		case elsewhere(err):
+		case elsewhere(err), video && e.Code == Lost:
 			return cmp.Or(first, err)
 		default:
 			return err
