@@ -3,11 +3,14 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"strings"
 
 	"vigil/internal/alert"
 	"vigil/internal/audit"
 	"vigil/internal/ledger"
+	"vigil/internal/media"
+	"vigil/internal/settings"
 	"vigil/internal/store"
 )
 
@@ -45,10 +48,23 @@ func (a auditor) last(ctx context.Context, l *ledger.Ledger) error {
 }
 
 // board is the alert board as the store wants it.
-type board struct{ *alert.Board }
+type board struct {
+	*alert.Board
+	settings *settings.Store
+}
 
+// Raise names the camera where only the stream is known: of a file that is gone
+// nothing else is.
 func (b board) Raise(kind, object string, args map[string]string) {
-	b.Board.Raise(alert.Condition{Kind: alert.Kind(kind), Object: object, Args: args})
+	c := alert.Condition{Kind: alert.Kind(kind), Object: object, Args: args}
+	var stream media.StreamID
+	if args["camera"] == "" && stream.UnmarshalText([]byte(args["stream"])) == nil {
+		if cam, _ := b.settings.Get().Stream(stream); cam != nil {
+			c.Camera, c.Args = cam.ID, maps.Clone(args)
+			c.Args["camera"] = cam.Name
+		}
+	}
+	b.Board.Raise(c)
 }
 
 func (b board) Clear(kind, object string) { b.Board.Clear(alert.Kind(kind), object) }

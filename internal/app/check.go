@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"time"
 
 	"vigil/internal/alert"
 	"vigil/internal/audit"
@@ -89,6 +88,9 @@ func (c checker) tell(f store.Finding) web.CheckFinding {
 	if f.Err != nil {
 		w.Detail = f.Err.Error()
 	}
+	if f.Trouble == store.Unknown || f.Trouble == store.Misplaced {
+		c.alerts.Raise(alert.Condition{Kind: alert.FileUnknown, Object: f.Volume, Args: map[string]string{"file": f.File, "reason": string(f.Trouble)}})
+	}
 	if f.Segment.IsZero() {
 		return w
 	}
@@ -97,8 +99,7 @@ func (c checker) tell(f store.Finding) web.CheckFinding {
 	if f.Start != 0 {
 		from, to := f.Start/1e6, f.End/1e6
 		w.From, w.To = &from, &to
-		args["from"], args["to"] = time.Unix(0, f.Start).UTC().Format(time.RFC3339), time.Unix(0, f.End).UTC().Format(time.RFC3339)
-		args["seconds"] = fmt.Sprint((f.End - f.Start + 999_999_999) / 1e9)
+		span(args, f.Start, f.End)
 	}
 	kind, ok := map[store.Trouble]alert.Kind{
 		store.NoFile: alert.FileMissing, store.WrongSize: alert.FileTampered, store.WrongDigest: alert.FileTampered, store.Unreadable: alert.FileDamaged,

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"vigil/internal/alert"
 	"vigil/internal/catalogue"
+	"vigil/internal/durable"
+	"vigil/internal/keys"
 	"vigil/internal/media"
 	"vigil/internal/playback"
 	"vigil/internal/store"
@@ -53,28 +56,46 @@ func (l library) Live(stream media.StreamID) []playback.Live {
 	return out
 }
 
-// unreadable turns what playback meets into an alert.
+// unreadable turns what playback meets into an alert. Of a disk that is away
+// the store tells.
+//
+//vigil:clause 5.2.8.2
 func (p *places) unreadable(_ media.StreamID, id media.SegmentID, err error) {
-	kind := alert.DiskTrouble
-	args := map[string]string{"error": err.Error()}
-	if errors.Is(err, segment.ErrDamaged) {
-		kind = alert.FileDamaged
-	} else if errors.Is(err, store.ErrGone) {
-		kind = alert.FileTampered
+	var away *volume.Error
+	if errors.As(err, &away) {
+		return
 	}
-	if g, ok, ferr := p.catalogue.Find(id); ferr == nil && ok {
-		if kind == alert.FileTampered && g.Segment.IsZero() {
-			return
-		}
-		if c := p.settings.Get().Camera(g.Camera); c != nil {
-			args["camera"] = c.Name
-		}
-		args["from"] = time.Unix(0, g.Start).UTC().Format(time.RFC3339)
-		args["to"] = time.Unix(0, g.End).UTC().Format(time.RFC3339)
-	} else if kind == alert.FileTampered {
+	g, known, ferr := p.catalogue.Find(id)
+	gone := errors.Is(err, store.ErrGone)
+	if gone && (ferr != nil || !known) {
 		return // it was removed lawfully in the meantime
 	}
-	p.alerts.Raise(alert.Condition{Kind: kind, Object: id.String(), Args: args})
+	kind, args := alert.FileDamaged, map[string]string{"reason": reason(err), "error": err.Error()}
+	if gone {
+		kind = alert.FileMissing
+	}
+	if known {
+		span(args, g.Start, g.End)
+		args["camera"] = p.cameraName(g.Camera)
+	}
+	p.alerts.Raise(alert.Condition{Kind: kind, Object: id.String(), Camera: g.Camera, Args: args})
+}
+
+// reason is the code of why a segment cannot be played.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, segment.ErrDamaged), errors.Is(err, durable.ErrSpecial):
+		return string(store.WrongDigest)
+	case errors.Is(err, keys.ErrNoKey), errors.Is(err, keys.ErrDestroyed):
+		return "no-key"
+	}
+	return string(store.Unreadable)
+}
+
+// span says from when to when, and how long, for the text of an alert.
+func span(args map[string]string, start, end int64) {
+	args["from"], args["to"] = time.Unix(0, start).UTC().Format(time.RFC3339), time.Unix(0, end).UTC().Format(time.RFC3339)
+	args["seconds"] = strconv.FormatInt((end-start+int64(time.Second)-1)/int64(time.Second), 10)
 }
 
 // footage is what there is, as the page asks for it.

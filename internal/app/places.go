@@ -24,6 +24,7 @@ import (
 	"vigil/internal/keys"
 	"vigil/internal/ledger"
 	"vigil/internal/live"
+	"vigil/internal/media"
 	"vigil/internal/release"
 	"vigil/internal/settings"
 	"vigil/internal/store"
@@ -123,7 +124,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	p.store = store.Open(store.Config{
-		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts},
+		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts, p.settings},
 		Attached: func(_ context.Context, v *volume.Volume) {
 			if root, err := v.Root(); err == nil {
 				p.found(p.ledger.AddCopy(ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()}))
@@ -338,6 +339,13 @@ func (p *places) auditTrouble(err error, log *slog.Logger) {
 	}
 	log.Error("audit log cannot be written", "err", err)
 	p.alerts.Raise(alert.Condition{Kind: alert.AuditFailing, Args: map[string]string{"error": err.Error()}})
+}
+
+func (p *places) cameraName(id media.CameraID) string {
+	if c := p.settings.Get().Camera(id); c != nil {
+		return c.Name
+	}
+	return id.String()
 }
 
 // begin records the start, in the audit log and in the ledger.

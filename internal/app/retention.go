@@ -11,7 +11,7 @@ import (
 // newRetention builds the part that makes room, on what the settings say.
 func newRetention(a *App) *retention.Keeper {
 	return retention.New(retention.Config{
-		Index: a.catalogue, Book: a.ledger, Shelf: a.store, Alerts: board{a.alerts},
+		Index: a.catalogue, Book: a.ledger, Shelf: a.store, Alerts: board{a.alerts, a.settings},
 		Policy: func() retention.Policy {
 			doc := a.settings.Get()
 			st := doc.Storage

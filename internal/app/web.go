@@ -135,13 +135,6 @@ func (a *App) NewCode() (code string, expires time.Time, err error) {
 // VideoFolder is where footage goes.
 func (a *App) VideoFolder() string { return a.volumes[0].Dir() }
 
-func (a *App) cameraName(id media.CameraID) string {
-	if c := a.settings.Get().Camera(id); c != nil {
-		return c.Name
-	}
-	return id.String()
-}
-
 func thirdParty() (out []web.Part, err error) {
 	parts, err := release.ThirdParty()
 	for _, p := range parts {

@@ -26,7 +26,8 @@ import (
 // paths. Safe for many callers, except that two callers must not write the
 // same file.
 type FS interface {
-	// OpenFile is os.OpenFile. A new name is durable after SyncDir.
+	// OpenFile is os.OpenFile. A new name is durable after SyncDir. The error
+	// wraps ErrSpecial for what is neither a file nor a folder.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	// Rename replaces newName atomically; durable after SyncDir of both folders.
 	Rename(oldName, newName string) error
@@ -91,7 +92,7 @@ type Disk struct {
 // caller at a time per name. After an error there may be either content.
 func WriteFile(fsys FS, name string, data []byte) (err error) {
 	tmp := name + ".tmp"
-	f, err := fsys.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := Anew(fsys, tmp)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -114,6 +115,23 @@ func WriteFile(fsys FS, name string, data []byte) (err error) {
 	}
 	return nil
 }
+
+// Anew makes a file for writing, and takes away what has its name: only so is
+// it sure that no link leads the bytes into another file.
+func Anew(fsys FS, name string) (File, error) {
+	const flag = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := fsys.OpenFile(name, flag, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return fsys.OpenFile(name, flag, 0o600)
+}
+
+// ErrSpecial is returned for a pipe, a socket or a device.
+var ErrSpecial = errors.New("is neither a file nor a folder")
 
 // ErrTooLarge is returned for a file above the caller's bound.
 var ErrTooLarge = errors.New("file is too large")

@@ -216,3 +216,54 @@ func TestLock(t *testing.T) {
 		t.Errorf("after unlock: %q", got)
 	}
 }
+
+// TestTraps puts what is no file, or leads to another, where Vigil wants to read
+// or to write: nobody waits for a pipe, and no byte goes where a link leads.
+//
+//vigil:clause 5.2.8.2
+func TestTraps(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(outside, name string) error
+	}{
+		{"pipe", func(_, name string) error { return unix.Mkfifo(name, 0o600) }},
+		{"link", os.Symlink},
+		{"hard link", os.Link},
+		{"link to nothing", func(outside, name string) error { return os.Symlink(outside+"-not", name) }},
+		{"folder", func(_, name string) error { return os.Mkdir(name, 0o700) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			outside, folder := filepath.Join(dir, "outside"), filepath.Join(dir, "folder")
+			if err := errors.Join(os.WriteFile(outside, []byte("theirs"), 0o600), os.Mkdir(folder, 0o700), c.make(outside, folder+"/f.tmp")); err != nil {
+				t.Fatal(err)
+			}
+			sub, err := OS{}.Sub(folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			if c.name == "pipe" {
+				for _, flag := range []int{os.O_RDONLY, os.O_RDWR} {
+					if _, err := sub.OpenFile("f.tmp", flag, 0); !errors.Is(err, ErrSpecial) {
+						t.Errorf("opened a pipe: %v", err)
+					}
+					if _, err := (OS{}).OpenFile(folder+"/f.tmp", flag, 0); !errors.Is(err, ErrSpecial) {
+						t.Errorf("opened a pipe: %v", err)
+					}
+				}
+			}
+			if err := WriteFile(sub, "f", []byte("ours")); err != nil {
+				t.Error(err)
+			}
+			for name, want := range map[string]string{outside: "theirs", folder + "/f": "ours"} {
+				if got, err := os.ReadFile(name); err != nil || string(got) != want {
+					t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+				}
+			}
+			if _, err := os.Stat(outside + "-not"); err == nil {
+				t.Error("a file was made where a link led")
+			}
+		})
+	}
+}

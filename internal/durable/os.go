@@ -17,9 +17,9 @@ type OS struct{}
 
 var _ FS = OS{}
 
-// OpenFile is os.OpenFile.
+// OpenFile is os.OpenFile for files and folders alone.
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	return osFile(os.OpenFile(name, flag, perm))
+	return osFile(os.OpenFile(name, flag|unix.O_NONBLOCK, perm))
 }
 
 // Rename is os.Rename.
@@ -63,7 +63,7 @@ func (OS) Sub(dir string) (Root, error) {
 type rooted struct{ r *os.Root }
 
 func (s rooted) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	return osFile(s.r.OpenFile(name, flag, perm))
+	return osFile(s.r.OpenFile(name, flag|unix.O_NONBLOCK, perm))
 }
 func (s rooted) Rename(oldName, newName string) error      { return s.r.Rename(oldName, newName) }
 func (s rooted) Remove(name string) error                  { return s.r.Remove(name) }
@@ -99,9 +99,20 @@ func (s rooted) Sub(dir string) (Root, error) {
 
 type file struct{ *os.File }
 
+// osFile refuses what is no file: a pipe that somebody puts in the place of one
+// would hold up its reader for good, and a device does what it likes. It was opened
+// without waiting, which is nothing to a file.
 func osFile(f *os.File, err error) (File, error) {
 	if err != nil {
 		return nil, err // not a typed nil
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: f.Name(), Err: ErrSpecial}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
 	return file{f}, nil
 }

@@ -255,7 +255,10 @@ type promise struct {
 	gone       bool // there is a tombstone
 }
 
-var errEnough = errors.New("enough")
+var (
+	errEnough = errors.New("enough")
+	errNoFile = errors.New("it is no file")
+)
 
 // promises reads what the ledger promises for a part.
 func (c *checker) promises(part []int32) (map[media.SegmentID]*promise, error) {
@@ -407,14 +410,14 @@ func (c *checker) day(v *volume.Volume, root durable.FS, day int32, list map[med
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			c.entry(v, root, path.Join(at, e.Name()), list)
+			c.entry(v, root, path.Join(at, e.Name()), e.Type().IsRegular(), list)
 			c.tell()
 		}
 	}
 	return nil
 }
 
-func (c *checker) entry(v *volume.Volume, root durable.FS, name string, list map[media.SegmentID]*promise) {
+func (c *checker) entry(v *volume.Volume, root durable.FS, name string, regular bool, list map[media.SegmentID]*promise) {
 	id, ok := segmentID(path.Base(name))
 	p := list[id]
 	fail := Finding{Segment: id, Volume: v.Dir(), File: name}
@@ -431,6 +434,9 @@ func (c *checker) entry(v *volume.Volume, root durable.FS, name string, list map
 		fail.Trouble = Misplaced
 	case p.gone:
 		fail.Trouble = Removed
+	case !regular: // a link or a pipe is not what was written here, whatever it leads to
+		p.kept = true
+		fail.Trouble, fail.Err = WrongDigest, errNoFile
 	default:
 		f, err := openFile(root, name)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -203,7 +203,7 @@ func (s *Store) settle() {
 	var lost []*sealed
 	defer func() {
 		for _, it := range lost {
-			s.damaged(FileTampered, it.meta, "the file is gone from open/")
+			s.damaged(FileTampered, it.meta, "missing", "the file is gone from open/")
 		}
 	}()
 	s.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vigil/internal/actor"
 	"vigil/internal/durable"
 	"vigil/internal/media"
@@ -288,5 +290,65 @@ func TestErrors(t *testing.T) {
 			r.invariants(false)
 			r.end()
 		})
+	}
+}
+
+// TestTraps puts pipes, links and folders where segments are: each is found,
+// and none holds up recovery, the check, or who reads.
+//
+//vigil:clause 5.2.8.2
+func TestTraps(t *testing.T) {
+	t.Parallel()
+	d := &device{t: t, dir: t.TempDir()}
+	if err := os.Mkdir(d.at("mnt"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := d.rig(1, 0)
+	const traps = 4
+	var files []string
+	for range traps {
+		r.put(2)
+		r.cutAll()
+	}
+	r.until("settled segments", func() bool {
+		files, _ = filepath.Glob(d.at("mnt/segments/*/*/*" + suffix))
+		return len(files) == traps*len(r.streams)
+	})
+	r.end()
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := errors.Join(
+		os.WriteFile(outside, []byte("theirs"), 0o600),
+		os.Remove(files[0]), unix.Mkfifo(files[0], 0o600),
+		os.Rename(files[1], d.at("mnt/moved")), os.Symlink("../../../moved", files[1]),
+		os.Remove(files[2]), os.Symlink(outside, files[2]),
+		os.Remove(files[3]), os.Mkdir(files[3], 0o700),
+		unix.Mkfifo(d.at("mnt/"+openName(media.SegmentID{1})), 0o600),
+		os.Symlink(outside, d.at("mnt/"+openName(media.SegmentID{2}))),
+		os.Mkdir(d.at("mnt/"+openName(media.SegmentID{3})), 0o700),
+		os.Symlink(outside, d.at("mnt/SETTLED.tmp")),
+		os.Symlink(outside, d.at("mnt/probe")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	r.boot()
+	r.await()
+	rep, err := r.store.Check(t.Context(), Names, nil)
+	if err != nil || rep.Counts[WrongDigest] != traps || rep.Counts[Quarantined] != 3 || len(rep.Findings) != traps+3 {
+		t.Errorf("found %v, %v", rep.Findings, err)
+	}
+	for _, name := range files[:traps] {
+		id, _ := segmentID(filepath.Base(name))
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, err := r.store.Open(id, info.ModTime().UnixNano()); err == nil && info.Mode().Type() == os.ModeNamedPipe {
+			t.Error("opened a pipe")
+			f.Close()
+		}
+	}
+	r.end()
+	if got, err := os.ReadFile(outside); err != nil || string(got) != "theirs" {
+		t.Errorf("a file outside is now %q, %v", got, err)
 	}
 }

@@ -49,6 +49,12 @@ type past struct {
 	tombs  map[media.SegmentID]int64              // removed; their start
 	newest []ledger.OpenSegment                   // of the last pulse
 	at     uint64                                 // that pulse
+	beat   int64                                  // its time: a pulse of many is several leaves
+	first  map[media.SegmentID]int64              // of newest: how far each was at its first pulse
+
+	from  uint64 // the leaf that reading began with
+	since int64  // when that leaf was young at the latest, ns since the epoch: what is open began later
+	older *past  // from leaf 0 on; nil until somebody wants to know
 }
 
 type known struct {
@@ -115,14 +121,14 @@ func (s *Store) recoverVolume(ctx context.Context, v *volume.Volume) (items []*s
 			return items, err
 		}
 		id, ok := segmentID(e.Name())
-		if !ok || e.IsDir() {
-			errs = append(errs, s.quarantine(v, path.Join(volume.OpenDir, e.Name()), "not a segment's name", true))
+		if !ok || !e.Type().IsRegular() {
+			errs = append(errs, s.quarantine(v, path.Join(volume.OpenDir, e.Name()), "no segment, or not its name", true))
 			continue
 		}
 		if s.alive(id) {
 			continue
 		}
-		it, err := s.recoverFile(v, root, id, p)
+		it, err := s.recoverFile(ctx, v, root, id, p, seen)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("recover segment %s: %w", id, err))
 			continue
@@ -175,7 +181,8 @@ func segmentID(name string) (id media.SegmentID, ok bool) {
 // readPast reads the ledger from a volume's mark on, for some segments. What
 // was removed is handed over in parts, for its files to be removed once more.
 func (s *Store) readPast(ctx context.Context, from uint64, wanted map[media.SegmentID]bool, removed func(map[media.SegmentID]int64) error) (*past, error) {
-	p := &past{leaves: map[media.SegmentID]known{}, pulses: map[media.SegmentID]ledger.OpenSegment{}, tombs: map[media.SegmentID]int64{}}
+	p := &past{leaves: map[media.SegmentID]known{}, pulses: map[media.SegmentID]ledger.OpenSegment{}, tombs: map[media.SegmentID]int64{}, from: from}
+	var before map[media.SegmentID]int64
 	gone := map[media.SegmentID]int64{}
 	hand := func(most int) error {
 		if len(gone) <= most {
@@ -215,8 +222,16 @@ func (s *Store) readPast(ctx context.Context, from uint64, wanted map[media.Segm
 			if err != nil {
 				return fmt.Errorf("leaf %d: %w", i, err)
 			}
-			p.newest, p.at = m.Open, i
+			if m.At != p.beat {
+				p.newest, p.at, p.beat = nil, i, m.At
+				before, p.first = p.first, map[media.SegmentID]int64{}
+			}
+			p.newest = append(p.newest, m.Open...)
 			for _, o := range m.Open {
+				p.first[o.Segment] = o.Until
+				if at, ok := before[o.Segment]; ok {
+					p.first[o.Segment] = at
+				}
 				if wanted[o.Segment] {
 					p.pulses[o.Segment] = o
 				}
@@ -230,9 +245,80 @@ func (s *Store) readPast(ctx context.Context, from uint64, wanted map[media.Segm
 	return p, err
 }
 
-// recoverFile looks at one file in open/. It returns what the beat is to
+// lookBack is how many leaves before a volume's mark are asked for the time.
+const lookBack = 256
+
+// began returns a time at which a leaf was not in the ledger yet, or 0.
+func (s *Store) began(leaf uint64) (at int64, err error) {
+	err = s.cfg.Ledger.Follow(leaf-min(leaf, lookBack), func(i uint64, l ledger.Leaf) error {
+		if i >= leaf {
+			return errEnough
+		}
+		if l.Lost {
+			return nil
+		}
+		switch l.Kind {
+		case ledger.Segment:
+			if m, err := ledger.ParseSegment(l); err == nil {
+				at = max(at, m.End)
+			}
+		case ledger.Pulse:
+			if m, err := ledger.ParsePulse(l); err == nil {
+				at = max(at, m.At)
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return at, err
+}
+
+// old tells whether a file in open/ may be one that the ledger knew before the
+// volume's mark: a segment that was settled, or removed, and that somebody put
+// back. What a crash leaves open began after the mark; so the whole ledger is
+// read only where something is wrong, be it the clock.
+func (s *Store) old(ctx context.Context, p *past, start int64, seen map[media.SegmentID]bool) (*past, error) {
+	if p.from == 0 {
+		return p, nil
+	}
+	var err error
+	if p.since == 0 {
+		if p.since, err = s.began(p.from); err != nil {
+			return nil, err
+		}
+	}
+	if p.since != 0 && start >= p.since && start <= time.Now().Add(time.Hour).UnixNano() {
+		return p, nil
+	}
+	if p.older == nil {
+		p.older, err = s.readPast(ctx, 0, seen, func(map[media.SegmentID]int64) error { return nil })
+	}
+	return p.older, err
+}
+
+// settleKnown goes on with a file in open/ whose leaf is in the ledger. A bad
+// one never takes the place of another.
+func (s *Store) settleKnown(v *volume.Volume, root durable.FS, f *File, it *sealed, k known) (*sealed, error) {
+	it.stage, it.leaf, it.meta, it.recovered = inLedger, k.leaf, k.meta, "in the ledger, not moved"
+	it.info = segment.Info{Segment: k.meta.Segment, Stream: k.meta.Stream, Camera: k.meta.Camera}
+	bad := segment.Verify(io.NewSectionReader(f, 0, f.Size()), k.meta.Sealed)
+	if bad == nil {
+		return it, nil
+	}
+	if _, err := root.Stat(SegmentName(k.meta.Segment, k.meta.Start)); err == nil {
+		return nil, s.quarantine(v, openName(k.meta.Segment), "a second file of a segment, and not its bytes", true)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	s.damaged(FileDamaged, k.meta, "altered", bad.Error())
+	return it, nil
+}
+
+// recoverFile looks at one file in open/, of which seen are all. It returns what the beat is to
 // commit, or nil where nothing is.
-func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentID, p *past) (*sealed, error) {
+func (s *Store) recoverFile(ctx context.Context, v *volume.Volume, root durable.FS, id media.SegmentID, p *past, seen map[media.SegmentID]bool) (*sealed, error) {
 	name := openName(id)
 	if start, removed := p.tombs[id]; removed {
 		return nil, s.unlink(root, id, start)
@@ -248,12 +334,7 @@ func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentI
 
 	it := &sealed{by: actor.Of("store", ""), info: segment.Info{Segment: id}, vol: v, stage: hardened, done: make(chan struct{})}
 	if k, ok := p.leaves[id]; ok {
-		it.stage, it.leaf, it.meta, it.recovered = inLedger, k.leaf, k.meta, "in the ledger, not moved"
-		it.info = segment.Info{Segment: id, Stream: k.meta.Stream, Camera: k.meta.Camera}
-		if err := segment.Verify(io.NewSectionReader(f, 0, f.Size()), k.meta.Sealed); err != nil {
-			s.damaged(FileDamaged, k.meta, err.Error())
-		}
-		return it, nil
+		return s.settleKnown(v, root, f, it, k)
 	}
 	pulse, pulsed := p.pulses[id]
 	blank, err := isBlank(f)
@@ -276,7 +357,7 @@ func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentI
 			return nil, err // the disk, not the file
 		}
 		if pulsed {
-			s.tampered(pulse, segment.Info{Segment: id, Stream: pulse.Stream}, 0, err.Error())
+			s.tampered(pulse, segment.Info{Segment: id, Stream: pulse.Stream}, p.first[id], "altered", err.Error())
 		}
 		return nil, s.quarantine(v, name, err.Error(), !pulsed && errors.Is(err, segment.ErrFormat))
 	}
@@ -284,6 +365,18 @@ func (s *Store) recoverFile(v *volume.Volume, root durable.FS, id media.SegmentI
 	if pulsed {
 		if err := s.compare(root, f, r, pulse); err != nil {
 			return nil, err
+		}
+	}
+	if !pulsed && (r.Summary.Records > 0 || r.Valid < f.Size()) {
+		older, err := s.old(ctx, p, r.Summary.Start, seen)
+		if err != nil {
+			return nil, err
+		}
+		if start, removed := older.tombs[id]; removed {
+			return nil, s.unlink(root, id, start)
+		}
+		if k, ok := older.leaves[id]; ok {
+			return s.settleKnown(v, root, f, it, k)
 		}
 	}
 	if r.Summary.Records == 0 {
@@ -337,15 +430,15 @@ func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse le
 		if then.Sealed == pulse.Sealed {
 			return nil
 		}
-		reason = "not the bytes of its last pulse"
+		reason = "other-bytes"
 		end = pulse.Until
 	} else {
-		reason = fmt.Sprintf("%d of %d fragments of its last pulse", r.Summary.Records, pulse.Records)
+		reason = "cut-short"
 	}
 	if r.Summary.Records == 0 {
 		end = 0
 	}
-	s.tampered(pulse, r.Summary.Info, end, reason)
+	s.tampered(pulse, r.Summary.Info, end, reason, fmt.Sprintf("%d of %d fragments of its last pulse", r.Summary.Records, pulse.Records))
 	if r.Valid >= f.Size() || r.Complete {
 		return nil
 	}
@@ -357,9 +450,9 @@ func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse le
 }
 
 // tampered raises the alert for a file that is shorter than its last pulse,
-// or gone: until is the time up to which it is there.
-func (s *Store) tampered(p ledger.OpenSegment, info segment.Info, until int64, reason string) {
-	args := map[string]string{"stream": p.Stream.String(), "to": stamp(p.Until), "reason": reason}
+// or gone: until is the time up to which it is there, or from which it was there once; 0: nobody knows.
+func (s *Store) tampered(p ledger.OpenSegment, info segment.Info, until int64, reason, detail string) {
+	args := map[string]string{"stream": p.Stream.String(), "to": stamp(p.Until), "reason": reason, "error": detail}
 	if !info.Camera.IsZero() {
 		args["camera"] = info.Camera.String()
 	}
@@ -372,8 +465,11 @@ func (s *Store) tampered(p ledger.OpenSegment, info segment.Info, until int64, r
 }
 
 // damaged raises the alert for a file of the ledger.
-func (s *Store) damaged(kind string, m ledger.SegmentMeta, reason string) {
-	args := map[string]string{"stream": m.Stream.String(), "camera": m.Camera.String(), "from": stamp(m.Start), "to": stamp(m.End), "reason": reason}
+func (s *Store) damaged(kind string, m ledger.SegmentMeta, reason, detail string) {
+	args := map[string]string{
+		"stream": m.Stream.String(), "camera": m.Camera.String(), "from": stamp(m.Start), "to": stamp(m.End), "reason": reason, "error": detail,
+		"seconds": strconv.FormatInt((m.End-m.Start+int64(time.Second)-1)/int64(time.Second), 10),
+	}
 	s.cfg.Alerts.Raise(kind, m.Segment.String(), args)
 	_ = s.note(Entry{At: time.Now(), Actor: actor.Of("store", ""), Action: "segment.damaged", Object: m.Segment.String(), Camera: m.Camera, Reason: reason, Detail: args})
 }
@@ -402,7 +498,7 @@ func (s *Store) missing(p *past, seen map[media.SegmentID]bool) {
 		if found || s.inLedger(o.Segment, p.at) {
 			continue
 		}
-		s.tampered(o, segment.Info{Segment: o.Segment, Stream: o.Stream}, 0, "the file is gone")
+		s.tampered(o, segment.Info{Segment: o.Segment, Stream: o.Stream}, p.first[o.Segment], "missing", "the file is gone from open/")
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"vigil/internal/actor"
 	"vigil/internal/audit"
 	"vigil/internal/durable"
+	"vigil/internal/ledger"
 	"vigil/internal/media"
 	"vigil/internal/store/segment"
 )
@@ -637,5 +638,99 @@ func TestLostKeys(t *testing.T) {
 				r.end()
 			})
 		})
+	}
+}
+
+// TestPutBack puts a segment back into open/ whose leaf the volume has long
+// done with: it gets no second leaf, what was removed stays so, and a bad copy does not take the place
+// of the good file.
+//
+//vigil:clause 5.2.8.2
+func TestPutBack(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(r *rig, file, open string)
+		kept  bool // the segment can be read afterwards
+		wrong bool // the check finds something
+		alert string
+		aside int // files in quarantine
+	}{
+		{"moved", func(r *rig, file, open string) { r.disk.Rename(file, open) }, true, false, "", 0},
+		{"moved and flipped", func(r *rig, file, open string) { r.disk.Rename(file, open); r.edit(open, flip) }, false, true, FileDamaged, 0},
+		{"moved and cut", func(r *rig, file, open string) { r.disk.Rename(file, open); r.edit(open, cutTo(0.99)) }, false, true, FileDamaged, 0},
+		{"copied", func(r *rig, file, open string) { r.copy(file, open) }, true, false, "", 0},
+		{"copied and flipped", func(r *rig, file, open string) { r.copy(file, open); r.edit(open, flip) }, true, false, FileUnknown, 1},
+		{"removed", func(r *rig, file, open string) {
+			r.copy(file, "mnt/kept")
+			r.boot()
+			r.removeOldest()
+			time.Sleep(2 * markEvery)
+			r.end()
+			r.disk.Rename("mnt/kept", open)
+		}, false, false, "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, true)
+				r.boot()
+				id, file := r.settledSegment()
+				start := time.Now()
+				for range 3 {
+					r.put(4)
+					r.cutAll()
+					time.Sleep(markEvery)
+				}
+				if n, err := r.vol.Settled(); err != nil || n == 0 {
+					t.Fatalf("the mark is %d, %v", n, err)
+				}
+				r.end()
+				c.spoil(r, file, "mnt/"+openName(id))
+				r.boot()
+				r.await()
+				if list, _ := r.disk.ReadDir("mnt/open"); len(list) != 0 {
+					t.Errorf("left in open/: %v", list)
+				}
+				if list, _ := r.disk.ReadDir("mnt/quarantine"); len(list) != c.aside {
+					t.Errorf("in quarantine: %v", list)
+				}
+				if c.alert != "" && !r.board.about(id.String()) && !r.board.about("mnt") || c.alert == "" && r.board.about(id.String()) {
+					t.Errorf("alerts %v, want %q", r.board.raised, c.alert)
+				}
+				rep, err := r.store.Check(t.Context(), Bytes, nil)
+				if err != nil || rep.OK() == c.wrong {
+					t.Errorf("check: %v, %v", rep.Findings, err)
+				}
+				leaves := 0
+				r.book.Follow(0, func(_ uint64, l ledger.Leaf) error {
+					if m, err := ledger.ParseSegment(l); l.Kind == ledger.Segment && err == nil && m.Segment == id {
+						leaves++
+					}
+					return nil
+				})
+				if leaves != 1 {
+					t.Errorf("%d leaves of one segment", leaves)
+				}
+				f, err := r.store.Open(id, start.UnixNano())
+				if err == nil {
+					f.Close()
+				}
+				if (err == nil) != (c.kept || c.wrong) {
+					t.Errorf("open: %v", err)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+// copy copies a file durably.
+func (r *rig) copy(from, to string) {
+	r.t.Helper()
+	b, err := durable.ReadFile(r.disk, from, 1<<20)
+	if err == nil {
+		err = durable.WriteFile(r.disk, to, b)
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }

@@ -48,6 +48,9 @@ func (c *call) alertBody(a Alert) alertBody {
 	if n := note(c.lang, "camera", args["why"], a.Args); n != nil { // a code of a camera's
 		args["why"] = n.Text
 	}
+	if key := "reason." + args["reason"]; text.Has(key) { // a code of the store's
+		args["reason"] = text.Get(c.lang, key, a.Args)
+	}
 	b := alertBody{
 		ID: a.ID, Kind: a.Kind, Severity: "warning", Object: a.Object, Args: a.Args, Since: ms(a.Since), Last: some(a.Last), Count: max(a.Count, 1), Cleared: some(a.Cleared),
 		Title: text.Get(c.lang, "alert."+a.Kind, args), Detail: text.Get(c.lang, "alert."+a.Kind+".detail", args),

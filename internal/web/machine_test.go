@@ -87,6 +87,14 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s: %s", lang, got)
 		}
 	}
+	b.alerts.list[1] = Alert{ID: "a3", Kind: "file-tampered", Since: time.Unix(1e9, 0), Cleared: time.Unix(1e9+1, 0),
+		Args: map[string]string{"camera": "Door", "from": "1", "to": "2", "reason": "cut-short", "seconds": "17"}}
+	for lang, why := range map[string]string{"en": "17 s are cut off", "zh-TW": "截去 17 秒"} {
+		got := p.want(200, "GET", "/alerts?all=true", nil, "Accept-Language", lang)["alerts"].([]any)[1].(object)["detail"].(string)
+		if !strings.Contains(got, why) || strings.Contains(got, "cut-short") || strings.Contains(got, "?") {
+			t.Errorf("%s: %s", lang, got)
+		}
+	}
 	if got := p.want(200, "GET", "/alerts?all=true", nil)["alerts"].([]any); len(got) != 2 {
 		t.Errorf("%v", got)
 	}

@@ -184,7 +184,7 @@ func (v *Volume) initialise(root durable.Root, disk durable.Disk) (durable.Root,
 // probe writes and syncs a small file: a disk that takes none is not online.
 func probe(root durable.Root) error {
 	const name = "probe"
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := durable.Anew(root, name)
 	if err != nil {
 		return err
 	}
