@@ -38,6 +38,9 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 	if deep {
 		depth = store.Bytes
 	}
+	if err := c.store.Recover(ctx); err != nil { // what a crash left; a volume that is away is told by Check
+		c.log.Warn("recovery before the check", "err", err)
+	}
 	rep, err := c.store.Check(ctx, depth, func(done, total uint64) { progress("files", done, total) })
 	if err != nil {
 		return report, fmt.Errorf("check files: %w", err)
@@ -59,7 +62,7 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 		}
 		for _, f := range findings {
 			add(true, web.CheckFinding{Trouble: "audit-" + string(f.Trouble), Detail: f.Error()})
-			c.alerts.Raise(alert.Condition{Kind: alert.AuditTampered, Args: map[string]string{"what": string(f.Trouble), "first": fmt.Sprint(f.First), "last": fmt.Sprint(f.Last)}})
+			c.alerts.Raise(auditAlert(f))
 		}
 	}
 	if err := c.catalogue.CatchUp(ctx, c.ledger); err != nil {
@@ -115,7 +118,7 @@ func (c checker) anchors() iter.Seq2[audit.Batch, error] {
 	return func(yield func(audit.Batch, error) bool) {
 		stopped := errors.New("enough")
 		err := c.ledger.Follow(0, func(_ uint64, leaf ledger.Leaf) error {
-			if leaf.Kind != ledger.AuditBatch {
+			if leaf.Kind != ledger.AuditBatch || leaf.Lost { // of what is lost the ledger tells
 				return nil
 			}
 			m, err := ledger.ParseAudit(leaf)

@@ -47,6 +47,7 @@ type places struct {
 	people    *auth.Place
 	streams   *live.Streams
 	started   time.Time
+	begun     bool // the ledger had leaves once
 }
 
 // origin names the ledger in its checkpoints (C2SP tlog-checkpoint).
@@ -123,6 +124,10 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
+	if p.begun && p.ledger.Size() == 0 {
+		return nil, fmt.Errorf("the ledger of a recorder that was in use is gone, from %s and from the disks of footage that are there: "+
+			"put the folder back from a copy of the state folder, or connect the disk that is away. Nothing was recorded", p.name("ledger"))
+	}
 	p.store = store.Open(store.Config{
 		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts, p.settings},
 		Attached: func(_ context.Context, v *volume.Volume) {
@@ -142,6 +147,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}
 	p.streams.Follow(p.settings.Get())
 	p.found(p.ledger.Findings())
+	if err := p.resumeAudit(); err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
 	for _, d := range p.ring.Damaged() {
 		p.alerts.Raise(alert.Condition{Kind: alert.KeysDamaged, Object: d.File, Args: map[string]string{"error": d.Err.Error()}})
 	}
@@ -249,6 +257,7 @@ func (p *places) complete(disk durable.FS) error {
 type shelves struct {
 	Set     volume.SetID `json:"set"`
 	Volumes []shelf      `json:"volumes"`
+	Begun   bool         `json:"begun,omitempty"` // the ledger has leaves: if it has none, it was lost
 }
 
 type shelf struct {
@@ -259,7 +268,7 @@ type shelf struct {
 // openVolumes looks for the folders that hold footage. The first start makes
 // one of them; later starts want the very same.
 func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) ([]ledger.Folder, error) {
-	file := document.File{FS: disk, Name: p.name("volumes"), Key: p.ring.Purpose("settings"), Kind: "volumes", Version: 1}
+	file := p.shelfFile(disk)
 	var doc shelves
 	_, err := file.Load(&doc)
 	first := errors.Is(err, fs.ErrNotExist)
@@ -281,6 +290,7 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 	} else if c.Video != "" && c.Video != doc.Volumes[0].Dir {
 		return nil, text.Fail(nil, "start.footage-elsewhere", "kept", doc.Volumes[0].Dir, "asked", c.Video)
 	}
+	p.begun = doc.Begun
 	var copies []ledger.Folder
 	changed := false
 	for i := range doc.Volumes {
@@ -309,13 +319,67 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 	return copies, nil
 }
 
+func (p *places) shelfFile(disk durable.FS) document.File {
+	return document.File{FS: disk, Name: p.name("volumes"), Key: p.ring.Purpose("settings"), Kind: "volumes", Version: 1}
+}
+
+// ledgerBegun remembers that the ledger has leaves.
+func (p *places) ledgerBegun() error {
+	if p.begun {
+		return nil
+	}
+	file := p.shelfFile(durable.OS{})
+	var doc shelves
+	if _, err := file.Load(&doc); err != nil {
+		return err
+	}
+	doc.Begun, p.begun = true, true
+	return file.Save(doc)
+}
+
+// resumeAudit holds the end of the audit log against the newest batch of it
+// in the ledger, which is among its last leaves.
+//
+//vigil:clause 5.2.7.1
+func (p *places) resumeAudit() error {
+	size := p.ledger.Size()
+	var newest audit.Batch
+	for back := uint64(512); newest.Last == 0; back *= 16 {
+		err := p.ledger.Follow(size-min(size, back), func(_ uint64, leaf ledger.Leaf) error {
+			if leaf.Kind != ledger.AuditBatch || leaf.Lost {
+				return nil
+			}
+			m, err := ledger.ParseAudit(leaf)
+			newest = audit.Batch{First: m.First, Last: m.Last, Head: m.Head}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if back >= size {
+			break
+		}
+	}
+	if newest.Last == 0 {
+		return nil
+	}
+	if gone, ok := p.log.Resume(newest); !ok {
+		p.alerts.Raise(auditAlert(gone))
+	}
+	return nil
+}
+
+func auditAlert(f audit.Finding) alert.Condition {
+	return alert.Condition{Kind: alert.AuditTampered, Args: map[string]string{"what": string(f.Trouble), "first": fmt.Sprint(f.First), "last": fmt.Sprint(f.Last)}}
+}
+
 // found raises an alert for each copy of the ledger that is not as it should
 // be. A copy that is only behind catches up by itself.
 func (p *places) found(list []ledger.Finding) {
 	for _, f := range list {
 		kind := map[ledger.Trouble]alert.Kind{
 			ledger.Short: alert.LedgerShort, ledger.Forked: alert.LedgerForked, ledger.Damaged: alert.LedgerDamaged,
-			ledger.BadSignature: alert.LedgerForked, ledger.Unreadable: alert.LedgerCopy,
+			ledger.BadSignature: alert.LedgerDamaged, ledger.Unreadable: alert.LedgerCopy,
 		}[f.Trouble]
 		if kind == "" {
 			continue
@@ -371,13 +435,26 @@ func (p *places) begin(ctx context.Context, reason string) error {
 	_, err = p.ledger.Append(ctx, []ledger.Leaf{ledger.StartMeta{
 		At: time.Now().UnixNano(), Version: release.Version, Program: digest, Clean: clean, Clock: string(clock.Now()),
 	}.Leaf()})
-	return err
+	if err != nil {
+		return err
+	}
+	return p.ledgerBegun()
 }
 
 // end records the stop; what was written before is committed by then.
 func (p *places) end(ctx context.Context) error {
 	_, err := p.log.Record(audit.Record{Actor: vigil, Action: audit.Stop})
-	return errors.Join(err, auditor{p.log}.last(ctx, p.ledger), os.Remove(p.name("running")))
+	err = errors.Join(err, auditor{p.log}.last(ctx, p.ledger), os.Remove(p.name("running")))
+	level := make(chan struct{})
+	go func() {
+		defer close(level)
+		_ = p.ledger.Level() // a copy that is behind catches up at the next start
+	}()
+	select {
+	case <-level:
+	case <-time.After(2 * time.Second): // its disk hangs
+	}
+	return err
 }
 
 func ownDigest() (d ledger.Digest, err error) {

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"errors"
+	"time"
+
 	"vigil/internal/clock"
 	"vigil/internal/document"
 	"vigil/internal/durable"
@@ -36,8 +39,13 @@ func newRetention(a *App) *retention.Keeper {
 // known keeps what retention knows of the clock over a restart.
 type known struct{ document.File }
 
+// Load makes of a damaged memory the deepest doubt: nothing goes for its age until a
+// person, or a time service for a day, says that the clock is right.
 func (k known) Load(into *retention.Known) error {
 	_, err := k.File.Load(into)
+	if errors.Is(err, document.ErrDamaged) {
+		*into, err = retention.Known{At: time.Unix(0, 0), Doubt: true}, nil
+	}
 	return err
 }
 

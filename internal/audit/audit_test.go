@@ -404,6 +404,62 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// TestResume opens a log whose end is gone: that is told at once, the numbers go
+// on behind what the ledger has, and nothing else is found wrong later.
+//
+//vigil:clause 5.2.7.1
+func TestResume(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(d *desk, files []string)
+		gone bool
+	}{
+		"nothing":           {func(*desk, []string) {}, false},
+		"last file removed": {func(d *desk, f []string) { d.disk.Remove(f[len(f)-1]) }, true},
+		"all removed": {func(d *desk, f []string) {
+			for _, n := range f {
+				d.disk.Remove(n)
+			}
+		}, true},
+		"last file garbage": {func(d *desk, f []string) { durable.WriteFile(d.disk, f[len(f)-1], make([]byte, 3000)) }, true},
+	} {
+		d := newDesk(t)
+		for range 12 {
+			d.record(11)
+			d.beat()
+		}
+		newest := d.anchors[len(d.anchors)-1]
+		list, err := files(d.disk, "state/audit")
+		if err != nil || len(list) < 3 {
+			t.Fatal(list, err)
+		}
+		var full []string
+		for _, n := range list {
+			full = append(full, path.Join("state/audit", fileName(n)))
+		}
+		c.do(d, full)
+		d.open()
+		d.record(1) // before the ledger was open
+		gone, ok := d.Resume(newest)
+		if ok == c.gone || c.gone && gone.Last != newest.Last {
+			t.Errorf("%s: %v, %v", name, gone, ok)
+		}
+		d.record(1)
+		d.beat()
+		if b := d.anchors[len(d.anchors)-1]; b.First != newest.Last+1 || b.Last != newest.Last+2 {
+			t.Errorf("%s: it goes on with %d to %d after %d", name, b.First, b.Last, newest.Last)
+		}
+		_, found := d.verify()
+		if len(found) > 0 != c.gone {
+			t.Errorf("%s: %v", name, found)
+		}
+		for _, f := range found {
+			if f.Last > newest.Last {
+				t.Errorf("%s: new records are found wrong: %v", name, f)
+			}
+		}
+	}
+}
+
 // TestPrune: the oldest files go when the log has its size, which is recorded.
 //
 //vigil:clause 5.2.7.1

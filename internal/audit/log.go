@@ -61,6 +61,9 @@ type Log struct {
 	sizes map[uint64]int64
 	head  chain // after written
 
+	loaded uint64 // the last record that Open found
+	end    chain  // after it
+
 	mu      sync.Mutex
 	seq     uint64   // guarded by mu: the last number given
 	written uint64   // guarded by mu: the last record that is durable
@@ -116,6 +119,35 @@ func Open(fsys durable.FS, dir string, key seal.Key, opts Options) (*Log, error)
 	return l, nil
 }
 
+// Resume compares the log, as Open found it, with the newest batch that the
+// ledger has. Where it is shorter, or ends with another head, its end was cut off, lost or put back to
+// an older state: ok is false, and the numbers go on behind the batch, so that nothing
+// new passes for what is gone.
+//
+//vigil:clause 5.2.7.1
+func (l *Log) Resume(newest Batch) (gone Finding, ok bool) {
+	l.io.Lock()
+	defer l.io.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loaded > newest.Last || l.loaded == newest.Last && l.end == chain(newest.Head) {
+		return gone, true
+	}
+	gone = Finding{Truncated, min(l.loaded+1, newest.Last), newest.Last, "the ledger has more"}
+	if l.written > l.loaded {
+		return gone, false // too late for the numbers
+	}
+	l.seq, l.written = newest.Last, newest.Last
+	l.head, l.durable, l.since, l.fresh = newest.Head, newest.Head, newest.Last+1, false
+	l.good = l.opts.File // what comes next begins a file
+	queue := l.queue
+	l.queue, l.bytes = nil, 0
+	for _, q := range queue {
+		l.put(q.r)
+	}
+	return gone, false
+}
+
 func (l *Log) load() (err error) {
 	if err := durable.MkdirAll(l.fs, l.dir); err != nil {
 		return err
@@ -164,6 +196,7 @@ func (l *Log) load() (err error) {
 		l.list = nil
 	}
 	l.written, l.durable, l.since = l.seq, l.head, l.seq+1
+	l.loaded, l.end = l.seq, l.head
 	return nil
 }
 

@@ -363,7 +363,7 @@ func (s *Store) recoverFile(ctx context.Context, v *volume.Volume, root durable.
 	}
 	it.info = r.Summary.Info
 	if pulsed {
-		if err := s.compare(root, f, r, pulse); err != nil {
+		if err := s.compare(root, f, r, pulse, p.first[id]); err != nil {
 			return nil, err
 		}
 	}
@@ -416,10 +416,10 @@ func isBlank(f *File) (bool, error) {
 
 // compare holds what was recovered against the last pulse: what a pulse says
 // was durable and is not there was taken away, by a person or by a disk that
-// lied. What is behind the valid part is kept in quarantine.
+// lied; first is how far it was at its first pulse. What is behind the valid part is kept in quarantine.
 //
 //vigil:clause 5.2.8.2
-func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse ledger.OpenSegment) error {
+func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse ledger.OpenSegment, first int64) error {
 	var reason string
 	end := r.Summary.End
 	if r.Summary.Records >= int(pulse.Records) {
@@ -436,7 +436,7 @@ func (s *Store) compare(root durable.FS, f *File, r *segment.Recovered, pulse le
 		reason = "cut-short"
 	}
 	if r.Summary.Records == 0 {
-		end = 0
+		end = first
 	}
 	s.tampered(pulse, r.Summary.Info, end, reason, fmt.Sprintf("%d of %d fragments of its last pulse", r.Summary.Records, pulse.Records))
 	if r.Valid >= f.Size() || r.Complete {
