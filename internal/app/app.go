@@ -50,7 +50,7 @@ type App struct {
 func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App, error) {
 	p, err := open(ctx, c, log)
 	if err != nil {
-		return nil, err
+		return nil, refuse(err, c.State)
 	}
 	a := &App{places: p, conf: c, mode: mode, log: log, ended: make(chan struct{}), raised: map[string]string{}}
 	a.pool = worker.New(worker.Options{
@@ -65,7 +65,7 @@ func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App
 	a.recorder = recorder.New(p.store, log)
 	a.retention = newRetention(a)
 	if err := a.openDoors(); err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(refuse(err, c.State), p.close())
 	}
 	return a, nil
 }
@@ -85,7 +85,7 @@ func (a *App) Run(ctx context.Context) error {
 		reason = "command"
 	}
 	if err := a.begin(ctx, reason); err != nil {
-		return errors.Join(err, a.close())
+		return errors.Join(refuse(err, a.conf.State), a.close())
 	}
 	defer close(a.ended)
 	parts := []part{{"web", a.runDoors}, {"alerts of the page", a.tellAlerts}, {"exports", a.jobs.Run}}

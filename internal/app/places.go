@@ -104,19 +104,19 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if p.settings, err = settings.Open(settings.Options{
 		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: audit.Durably{Log: p.log}, TimeZone: machineZone(),
 	}); err != nil {
-		return nil, remedy(err)
+		return nil, err
 	}
 	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
-		return nil, remedy(err)
+		return nil, err
 	}
 	if p.people, err = auth.Open(auth.Options{
 		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},
 	}); err != nil {
-		return nil, remedy(err)
+		return nil, err
 	}
 	shelf, err := p.openVolumes(disk, c, log)
 	if err != nil {
-		return nil, remedy(err)
+		return nil, err
 	}
 	signer := p.ring.Signer()
 	p.ledger, err = ledger.Open(ledger.Folder{FS: disk, Dir: p.name("ledger"), Name: "system"}, shelf,
@@ -125,8 +125,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	if p.begun && p.ledger.Size() == 0 {
-		return nil, fmt.Errorf("the ledger of a recorder that was in use is gone, from %s and from the disks of footage that are there: "+
-			"put the folder back from a copy of the state folder, or connect the disk that is away. Nothing was recorded", p.name("ledger"))
+		return nil, fmt.Errorf("%w: %s, and from the disks of footage that are there", errLedgerGone, p.name("ledger"))
 	}
 	p.store = store.Open(store.Config{
 		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts, p.settings},
@@ -469,18 +468,6 @@ func ownDigest() (d ledger.Digest, err error) {
 	}
 	h.Sum(d[:0])
 	return d, nil
-}
-
-// remedy adds what to do to the error of a state that this program is too old
-// for, or that is damaged.
-func remedy(err error) error {
-	if errors.Is(err, document.ErrNewer) {
-		return text.Fail(err, "start.newer", "version", release.Version)
-	}
-	if errors.Is(err, document.ErrDamaged) {
-		return text.Fail(err, "start.damaged")
-	}
-	return err
 }
 
 // machineZone is the time zone of the machine, as a proposal for display.

@@ -43,7 +43,7 @@ func (a *App) openDoors() (err error) {
 		if errors.Is(err, document.ErrDamaged) {
 			return text.Fail(err, "start.certificate-damaged")
 		}
-		return remedy(err)
+		return err
 	}
 	if a.mode == Serve {
 		d.listener, err = net.Listen("tcp", a.conf.Listen)

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"vigil/internal/document"
+	"vigil/internal/keys"
+	"vigil/internal/release"
+	"vigil/internal/text"
+)
+
+// errLedgerGone is met in a state folder that was in use.
+var errLedgerGone = errors.New("the ledger is gone")
+
+// refusals are the reasons not to start that a person can do something about,
+// the first that fits. Their texts, start.<code>, say what.
+var refusals = []struct {
+	err  error
+	code string
+}{
+	{errLedgerGone, "ledger-gone"},
+	{keys.ErrOpenMode, "keys-readable"},
+	{keys.ErrNoRoot, "keys-damaged"},
+	{keys.ErrRoot, "keys-damaged"},
+	{keys.ErrDamaged, "keys-damaged"},
+	{document.ErrNewer, "newer"},
+	{document.ErrDamaged, "file-damaged"},
+	{unix.EROFS, "read-only"},
+	{fs.ErrPermission, "not-allowed"},
+	{unix.ENOSPC, "disk-full"},
+	{unix.EDQUOT, "disk-full"},
+	{unix.EIO, "disk-failed"},
+}
+
+// refuse puts an error of the start into words, if it is one of those and has
+// none yet.
+func refuse(err error, folder string) error {
+	var already *text.Failure
+	if err == nil || errors.As(err, &already) {
+		return err
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return text.Fail(err, "start."+r.code, "folder", folder, "version", release.Version)
+		}
+	}
+	return err
+}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vigil/internal/conf"
+	"vigil/internal/durable"
+	"vigil/internal/text"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// TestRefusal spoils a state folder in every way that must stop the start:
+// each is said in both languages with a remedy, nothing is begun anew, and with
+// the file put back it starts as before.
+//
+//vigil:clause 5.2.4.1 5.4.1.1
+func TestRefusal(t *testing.T) {
+	dir := t.TempDir()
+	c := conf.Config{State: filepath.Join(dir, "state"), Video: filepath.Join(dir, "video"), Listen: "127.0.0.1:0"}
+	p, err := open(t.Context(), c, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.begin(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.end(t.Context()), p.close()); err != nil {
+		t.Fatal(err)
+	}
+	garbage := func(name string) error {
+		return os.WriteFile(name, []byte("garbage, garbage, garbage, garbage, garbage"), 0o600)
+	}
+	cut := func(name string) error { return os.Truncate(name, 11) }
+	for _, x := range []struct {
+		file  string
+		spoil func(name string) error
+		code  string
+	}{
+		{"keys", os.RemoveAll, "keys-gone"},
+		{"keys/root.key", os.Remove, "keys-gone"},
+		{"keys/root.key", garbage, "keys-damaged"},
+		{"keys/root.key", cut, "keys-damaged"},
+		{"keys/root.key", func(name string) error { return os.Chmod(name, 0o644) }, "keys-readable"},
+		{"keys/epochs.key", os.Remove, "keys-damaged"},
+		{"keys/signers.key", garbage, "keys-damaged"},
+		{"settings", os.Remove, "file-gone"},
+		{"settings", garbage, "file-damaged"},
+		{"settings", cut, "file-damaged"},
+		{"accounts.doc", os.Remove, "file-gone"},
+		{"accounts.doc", garbage, "file-damaged"},
+		{"volumes", os.Remove, "file-gone"},
+		{"volumes", garbage, "file-damaged"},
+		{"ledger", os.RemoveAll, "ledger-gone"},
+		{"", func(name string) error {
+			l, err := durable.Lock(name)
+			t.Cleanup(func() { l.Unlock() })
+			return err
+		}, "locked"},
+	} {
+		t.Run(x.file+" "+x.code, func(t *testing.T) {
+			kept, name := t.TempDir(), filepath.Join(c.State, x.file)
+			if err := errors.Join(os.CopyFS(kept+"/state", os.DirFS(c.State)), os.CopyFS(kept+"/video", os.DirFS(c.Video))); err != nil {
+				t.Fatal(err)
+			}
+			if x.code == "ledger-gone" { // its copy too
+				if err := os.RemoveAll(filepath.Join(c.Video, "ledger")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := x.spoil(name); err != nil {
+				t.Fatal(err)
+			}
+			p, err := open(t.Context(), c, discard)
+			if err == nil {
+				p.close()
+			}
+			var no *text.Failure
+			if !errors.As(refuse(err, c.State), &no) || no.Code != "start."+x.code {
+				t.Errorf("%v, want %s", err, x.code)
+			} else {
+				for _, l := range text.Langs {
+					if s := text.Explain(l, no); !strings.Contains(s, c.State) || !text.Has(no.Code) {
+						t.Errorf("%s: %s", l, s)
+					}
+				}
+			}
+			for _, d := range []string{c.State, c.Video} {
+				if err := errors.Join(os.RemoveAll(d), os.CopyFS(d, os.DirFS(filepath.Join(kept, filepath.Base(d))))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, key := range []string{"root.key", "epochs.key", "signers.key"} { // CopyFS widens the mode
+				if err := os.Chmod(filepath.Join(c.State, "keys", key), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if x.code == "locked" {
+				return
+			}
+			if p, err = open(t.Context(), c, discard); err != nil {
+				t.Fatalf("with all put back: %v", err)
+			}
+			p.close()
+		})
+	}
+}
