@@ -35,7 +35,7 @@ export class Rig {
   }
 
   private async serve(port: number): Promise<void> {
-    this.recorder = this.run('bin/vigil', ['serve', '--state', join(this.dir, 'state'), '--listen', `127.0.0.1:${port}`])
+    this.recorder = this.run('bin/vigil', ['serve', '--lang', 'en', '--state', join(this.dir, 'state'), '--listen', `127.0.0.1:${port}`])
     const said = await this.line(this.recorder, /https:\/\/\S+[\s\S]*?(?:code|ready)[^\n]*\n/)
     this.address = /https:\/\/\S+/.exec(said)![0]
     this.fingerprint = /[0-9a-f]{64}/.exec(said)?.[0] ?? ''
