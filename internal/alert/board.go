@@ -107,19 +107,20 @@ type saved struct {
 }
 
 // Open reads the board from a sealed file. A file that does not open is put
-// aside as <file>.damaged: conditions that last are raised again by who finds
-// them.
+// aside as <file>.damaged, which is an alert: conditions that last are raised again by who finds
+// them, what was over is in the audit log alone.
 func Open(fsys durable.FS, file string, key seal.Key, log Auditor) (*Board, error) {
 	b := &Board{audit: log, now: time.Now, file: document.File{FS: fsys, Name: file, Key: key, Kind: "alerts", Version: 1},
 		wake: make(chan struct{}, 1), open: map[condition]*Alert{}, watch: map[chan Alert]bool{}}
 	var s saved
+	var damaged error
 	switch _, err := b.file.Load(&s); {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, document.ErrDamaged):
 		if err := fsys.Rename(file, file+".damaged"); err != nil {
 			return nil, fmt.Errorf("open alerts: %w", err)
 		}
-		s = saved{}
+		s, damaged = saved{}, err
 	case err != nil:
 		return nil, fmt.Errorf("open alerts: %w", err)
 	}
@@ -129,6 +130,9 @@ func Open(fsys durable.FS, file string, key seal.Key, log Auditor) (*Board, erro
 		} else {
 			b.history = append(b.history, a)
 		}
+	}
+	if damaged != nil {
+		b.Raise(Condition{Kind: BoardAnew, Args: map[string]string{"error": damaged.Error()}})
 	}
 	return b, nil
 }

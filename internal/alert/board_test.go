@@ -213,8 +213,8 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.open()
-	if len(d.List(true)) != 0 {
-		t.Error("alerts out of nothing")
+	if list := d.List(true); len(list) != 1 || list[0].Kind != BoardAnew {
+		t.Errorf("%v, want that the list was lost and nothing else", list)
 	}
 	if _, err := d.disk.Stat("state/alerts.damaged"); err != nil {
 		t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vigil/internal/document"
+	"vigil/internal/durable"
 	"vigil/internal/keys"
 	"vigil/internal/release"
 	"vigil/internal/text"
@@ -46,6 +47,10 @@ func refuse(err error, folder string) error {
 		if errors.Is(err, r.err) {
 			return text.Fail(err, "start."+r.code, "folder", folder, "version", release.Version)
 		}
+	}
+	// SQLite does not say why a write failed.
+	if d, derr := (durable.OS{}).Disk(folder); derr == nil && d.Free < 1<<20 {
+		return text.Fail(err, "start.disk-full", "folder", folder)
 	}
 	return err
 }

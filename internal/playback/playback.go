@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 
+	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/store/segment"
 )
@@ -140,7 +141,7 @@ func (p *Player) live(stream media.StreamID, id media.SegmentID) (s source, ok b
 
 // causeOf says what an error is on the timeline.
 func causeOf(err error) media.Cause {
-	if errors.Is(err, segment.ErrDamaged) {
+	if errors.Is(err, segment.ErrDamaged) || errors.Is(err, durable.ErrSpecial) {
 		return media.Failed
 	}
 	return media.DiskFailed
