@@ -183,12 +183,9 @@ func (c Condition) camera() (id media.CameraID) {
 	return id
 }
 
-func cut(s string) string {
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "")
-	}
-	return s
-}
+// cut also escapes what does not print: a file's name must not write on a
+// person's terminal.
+func cut(s string) string { return audit.Clean(s, maxText) }
 
 func args(in map[string]string) map[string]string {
 	if len(in) == 0 {

@@ -221,6 +221,19 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
+// A name of a file is text for a person's terminal, and no more.
+func TestNothingThatDoesNotPrint(t *testing.T) {
+	d := newDesk(t)
+	d.Raise(Condition{Kind: FileUnknown, Object: "a\x1b[31m", Args: map[string]string{"file": "b\nc\u202e"}})
+	a := d.List(true)[0]
+	if a.Object != `a\x1b[31m` || a.Args["file"] != `b\nc\u202e` {
+		t.Errorf("%+v", a)
+	}
+	if d.Clear(FileUnknown, "a\x1b[31m"); d.List(true)[0].Lasts() {
+		t.Error("not cleared")
+	}
+}
+
 // TestTexts: every kind has its texts in both languages, and a meaning.
 func TestTexts(t *testing.T) {
 	for kind := range meanings {

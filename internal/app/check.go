@@ -87,9 +87,10 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 // tell puts a finding of the store into words, and on the board when a person
 // must know.
 func (c checker) tell(f store.Finding) web.CheckFinding {
-	w := web.CheckFinding{Trouble: string(f.Trouble), Place: f.Volume + "/" + f.File}
+	const most = 4096 // bytes: a path
+	w := web.CheckFinding{Trouble: string(f.Trouble), Place: audit.Clean(f.Volume+"/"+f.File, most)}
 	if f.Err != nil {
-		w.Detail = f.Err.Error()
+		w.Detail = audit.Clean(f.Err.Error(), most)
 	}
 	if f.Trouble == store.Unknown || f.Trouble == store.Misplaced {
 		c.alerts.Raise(alert.Condition{Kind: alert.FileUnknown, Object: f.Volume, Args: map[string]string{"file": f.File, "reason": string(f.Trouble)}})

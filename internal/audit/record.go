@@ -95,12 +95,12 @@ const (
 // timeForm is RFC 3339 with all nine digits, so that it sorts.
 const timeForm = "2006-01-02T15:04:05.000000000Z"
 
-// clean makes text safe for any list, terminal or file that shows it: valid
+// Clean makes text safe for any list, terminal or file that shows it: valid
 // UTF-8 without control characters, line breaks, or marks that turn the direction
 // of writing, which appear escaped; at most most bytes.
 //
 //vigil:clause 5.2.7.1
-func clean(s string, most int) string {
+func Clean(s string, most int) string {
 	var b strings.Builder
 	for _, r := range s { // an invalid byte comes as U+FFFD
 		if unicode.IsPrint(r) {
@@ -132,8 +132,8 @@ func clean(s string, most int) string {
 func (r Record) cleaned() Record {
 	r.At = r.At.Round(0).UTC()
 	a := &r.Actor
-	a.Name, a.ArmedBy = clean(a.Name, maxName), clean(a.ArmedBy, maxName)
-	a.Source, a.Session = clean(a.Source, maxName), clean(a.Session, maxName)
+	a.Name, a.ArmedBy = Clean(a.Name, maxName), Clean(a.ArmedBy, maxName)
+	a.Source, a.Session = Clean(a.Source, maxName), Clean(a.Session, maxName)
 	switch a.Kind {
 	case actor.Person, actor.Console, actor.System, actor.Nobody:
 	default:
@@ -145,12 +145,12 @@ func (r Record) cleaned() Record {
 	if a.Kind == actor.System && a.ArmedBy == "" && strings.HasPrefix(string(r.Action), "segment.") {
 		a.ArmedBy = "unknown"
 	}
-	r.Action = Action(clean(string(r.Action), maxName))
+	r.Action = Action(Clean(string(r.Action), maxName))
 	if r.Action == "" {
 		r.Action = "unknown"
 	}
-	r.Clock = clean(r.Clock, maxName)
-	r.Object, r.Reason = clean(r.Object, maxText), clean(r.Reason, maxText)
+	r.Clock = Clean(r.Clock, maxName)
+	r.Object, r.Reason = Clean(r.Object, maxText), Clean(r.Reason, maxText)
 	if r.Result != Failed && r.Result != Denied {
 		r.Result = OK
 	}
@@ -163,7 +163,7 @@ func (r Record) cleaned() Record {
 		if len(d) == maxDetail {
 			break
 		}
-		d[clean(k, maxName)] = clean(r.Detail[k], maxValue)
+		d[Clean(k, maxName)] = Clean(r.Detail[k], maxValue)
 	}
 	r.Detail = d
 	return r
