@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -268,7 +269,7 @@ func TestCheck(t *testing.T) {
 // TestStrangers finds what does not belong into open/ put aside and told.
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, true)
+		r := newRig(t, false)
 		r.boot()
 		r.put(8)
 		id := r.streams[0].w.ID()
@@ -292,7 +293,14 @@ func TestStrangers(t *testing.T) {
 		if !r.board.about("mnt") {
 			t.Error("no alert")
 		}
-		r.end()
+		r.crash()
+		r.disk.Restart()
+		if list, _ := r.disk.ReadDir("mnt/quarantine"); len(list) != 3 {
+			t.Errorf("in quarantine after a power cut: %v", list)
+		}
+		if list, _ := r.disk.ReadDir("mnt/open"); len(list) != 0 {
+			t.Errorf("back in open/ after a power cut: %v", list)
+		}
 	})
 }
 
@@ -331,6 +339,35 @@ func TestRemoval(t *testing.T) {
 			r.end()
 		})
 	}
+}
+
+// TestMarkWaitsForRemoval keeps a removed segment's file from going for as long
+// as two marks take: the mark stays before the tombstone, so that the next start takes the
+// file away, and nobody finds it then.
+func TestMarkWaitsForRemoval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		_, file := r.settledSegment()
+		r.disk.Inject(durable.Rule{Kind: durable.OpRemove, Name: path.Base(file), Times: -1, Err: unix.EIO})
+		r.removeOldest()
+		r.put(4)
+		r.cutAll()
+		time.Sleep(3 * markEvery)
+		r.crash()
+		r.disk.Heal()
+		r.disk.Restart()
+		if _, err := r.disk.Stat(file); err != nil {
+			t.Fatalf("the file went before the restart: %v", err)
+		}
+		r.boot()
+		r.await()
+		if _, err := r.disk.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file of a removed segment stays: %v", err)
+		}
+		r.invariants(false)
+		r.end()
+	})
 }
 
 // TestRemoveRecorded looks for the audit record of a removal, and finds what
