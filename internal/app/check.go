@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"time"
 
 	"vigil/internal/alert"
 	"vigil/internal/audit"
@@ -38,7 +39,7 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 	if deep {
 		depth = store.Bytes
 	}
-	if err := c.store.Recover(ctx); err != nil { // what a crash left; a volume that is away is told by Check
+	if err := c.recovered(ctx); err != nil { // Check tells of a volume that is away, and of what is pending
 		c.log.Warn("recovery before the check", "err", err)
 	}
 	rep, err := c.store.Check(ctx, depth, func(done, total uint64) { progress("files", done, total) })
@@ -82,6 +83,15 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 		add(true, web.CheckFinding{Trouble: "catalogue", Place: diff.Table, Detail: diff.Error()})
 	}
 	return report, nil
+}
+
+// recovered waits until what a crash left is part of the record, so that what
+// is missing there is told by the check of a recorder that was just started. In trouble it does
+// not wait for long.
+func (c checker) recovered(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return c.store.Recover(ctx)
 }
 
 // tell puts a finding of the store into words, and on the board when a person
