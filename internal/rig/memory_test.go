@@ -57,6 +57,9 @@ func TestSoakMemory(t *testing.T) {
 		slices.Sort(l)
 		return l[len(l)/2]
 	}
+	for from := time.Duration(0); from < long; from += 4 * time.Minute {
+		t.Logf("from %v on: %.1f MB", from, float64(median(from, from+4*time.Minute))/1e6)
+	}
 	early, late := median(settle, settle+window), median(long-window, long)
 	t.Logf("PSS of all processes: %.1f MB early, %.1f MB late, %.1f MB at most", float64(early)/1e6, float64(late)/1e6,
 		float64(slices.MaxFunc(all, func(a, b reading) int { return int(a.pss - b.pss) }).pss)/1e6)
