@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -375,7 +376,13 @@ func TestVLC(t *testing.T) {
 	port := freePort(t)
 	launch(t, port, name, append(args, "-I", "dummy", film, "--loop", "--sout", "#rtp{sdp=rtsp://127.0.0.1:"+port+"/v}", "--sout-keep")...)
 	m := new(Memory)
-	s, err := run(t, Options{URL: at(t, "rtsp://127.0.0.1:"+port+"/v")}, m, units(40))
+	o := Options{URL: at(t, "rtsp://127.0.0.1:"+port+"/v")}
+	s, err := run(t, o, m, units(40))
+	var no *Error
+	for end := time.Now().Add(20 * time.Second); errors.As(err, &no) && no.Args["status"] == "500" && time.Now().Before(end); { // it listens before it has opened the film
+		time.Sleep(100 * time.Millisecond)
+		s, err = run(t, o, m, units(40))
+	}
 	if err != nil || s.session.Transport != UDP || !m.udp {
 		t.Errorf("%v, %+v", err, s)
 	}
