@@ -157,7 +157,7 @@ export class Player {
         const { done, value } = await reader.read()
         if (done) break
         for (const piece of splitter.push(value)) {
-          if (this.origin && piece.time && piece.time < this.newest(buffer) - setBack * 1000) await this.turnBack(buffer, piece.time, signal)
+          if (piece.time && piece.time < last - setBack * 1000) await this.turnBack(buffer, piece.time, signal)
           await this.append(buffer, piece, from, signal)
           if (piece.time) last = piece.time
           shown = Math.max(shown, this.newest(buffer))
