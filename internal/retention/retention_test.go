@@ -514,3 +514,22 @@ func TestNeverByMistake(t *testing.T) {
 		})
 	}
 }
+
+// TestShare: on a small volume the reserve must leave room for footage.
+func TestShare(t *testing.T) {
+	for _, x := range []struct {
+		bytes         int64
+		percent, most int
+		total, want   int64
+	}{
+		{2 << 30, 5, mostReserve, 4000 << 30, 200 << 30},
+		{2 << 30, 5, mostReserve, 20 << 30, 2 << 30},
+		{2 << 30, 5, mostReserve, 100 << 20, 50 << 20},
+		{3 << 30, 8, mostLow, 100 << 20, 90 << 20},
+		{0, 5, mostReserve, 100 << 20, 5 << 20},
+	} {
+		if got := share(x.bytes, x.percent, x.most, x.total); got < x.want-100 || got > x.want {
+			t.Errorf("%+v: %d", x, got)
+		}
+	}
+}

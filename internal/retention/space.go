@@ -12,10 +12,18 @@ import (
 	"vigil/internal/store/volume"
 )
 
-// share returns the larger of bytes and percent of total.
-func share(bytes int64, percent int, total int64) int64 {
-	return max(bytes, total/100*int64(percent))
+// share returns the larger of bytes and percent of total. Of bytes no more
+// counts than most percent, the largest that percent may be: on a small volume nothing
+// could be kept else.
+func share(bytes int64, percent, most int, total int64) int64 {
+	return max(min(bytes, total/100*int64(most)), total/100*int64(percent))
 }
+
+// The largest shares, as settings have them.
+const (
+	mostReserve = 50
+	mostLow     = 90
+)
 
 // space looks at every volume that is there: tells when it is low, and makes
 // room before it is full.
@@ -40,7 +48,7 @@ func (k *Keeper) space(ctx context.Context) error {
 //
 //vigil:clause 5.2.8.1
 func (k *Keeper) observe(dir string, free, total int64, p Policy) {
-	threshold := share(p.Low, p.LowPercent, total)
+	threshold := share(p.Low, p.LowPercent, mostLow, total)
 	switch {
 	case free < threshold:
 		k.cfg.Alerts.Raise(SpaceLow, dir, map[string]string{
@@ -65,7 +73,7 @@ const (
 
 // want returns how many bytes must go from a volume.
 func (k *Keeper) want(st volume.Status, p Policy, used int64) int64 {
-	reserve := share(p.Reserve, p.ReservePercent, st.Disk.Total)
+	reserve := share(p.Reserve, p.ReservePercent, mostReserve, st.Disk.Total)
 	need := reserve - st.Disk.Free
 	if p.Quota > 0 {
 		need = max(need, used-p.Quota)
@@ -224,7 +232,7 @@ func (k *Keeper) foresee(v *volume.Volume, p Policy, totals []catalogue.Total, u
 		}
 	}
 	st := v.Status()
-	room := st.Disk.Free - share(p.Reserve, p.ReservePercent, st.Disk.Total)
+	room := st.Disk.Free - share(p.Reserve, p.ReservePercent, mostReserve, st.Disk.Total)
 	if p.Quota > 0 {
 		room = min(room, p.Quota-used)
 	}

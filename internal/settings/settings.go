@@ -46,7 +46,8 @@ type Storage struct {
 	RetentionDays int `json:"retentionDays"`
 	// QuotaBytes is how much of a volume footage may use. 0: all but the reserve.
 	QuotaBytes int64 `json:"quotaBytes"`
-	// ReserveBytes and ReservePercent are kept free on each volume; the larger counts.
+	// ReserveBytes and ReservePercent are kept free on each volume; the larger counts, but
+	// bytes never for more than half of a volume.
 	ReserveBytes   int64 `json:"reserveBytes"`
 	ReservePercent int   `json:"reservePercent"`
 	// LowSpaceBytes and LowSpacePercent are the free space of a volume below which there is
