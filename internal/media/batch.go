@@ -2,7 +2,6 @@ package media
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 )
 
@@ -52,15 +51,12 @@ type Tracks struct {
 // boxes of the largest batch (MaxUnits of 16 bytes each, and MaxTracks heads).
 const HeadRoom = MaxUnits*16 + 1024
 
-var batches = sync.Pool{New: func() any { return new(Batch) }}
+var batches = Pool[Batch]{Make: func(size int) *Batch { return &Batch{buf: make([]byte, size)} }}
 
 // NewBatch returns a batch with one holder and an uninitialised payload of n
 // bytes.
 func NewBatch(n int) *Batch {
-	b := batches.Get().(*Batch)
-	if cap(b.buf) < HeadRoom+n {
-		b.buf = make([]byte, HeadRoom+n+n/4)
-	}
+	b := batches.Get(HeadRoom + n)
 	b.buf = b.buf[:HeadRoom+n]
 	b.Tracks, b.New, b.Lost, b.Units, b.Fragment = nil, "", 0, b.Units[:0], nil
 	b.refs.Store(1)
@@ -81,11 +77,8 @@ func (b *Batch) Retain() { b.refs.Add(1) }
 func (b *Batch) Release() {
 	switch n := b.refs.Add(-1); {
 	case n == 0:
-		if cap(b.buf) > 4<<20 { // one huge picture must not stay in every pooled batch
-			b.buf = nil
-		}
 		clear(b.Units)
-		batches.Put(b)
+		batches.Put(b, cap(b.buf))
 	case n < 0:
 		panic("media: batch released twice")
 	}

@@ -5,10 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sync"
 	"sync/atomic"
 
 	"vigil/internal/durable"
+	"vigil/internal/media"
 )
 
 // A Budget bounds the bytes that wait in memory. Safe for many callers.
@@ -49,24 +49,16 @@ func (b *Budget) Force(n int64) { b.held.Add(n) }
 // are durable.
 type Buffer struct{ B []byte }
 
-var buffers = sync.Pool{New: func() any { return new(Buffer) }}
+var buffers = media.Pool[Buffer]{Make: func(size int) *Buffer { return &Buffer{B: make([]byte, 0, size)} }}
 
 // NewBuffer returns an empty buffer with room for at least n bytes.
 func NewBuffer(n int) *Buffer {
-	b := buffers.Get().(*Buffer)
-	if cap(b.B) < n {
-		b.B = make([]byte, 0, n+n/4)
-	}
+	b := buffers.Get(n)
 	b.B = b.B[:0]
 	return b
 }
 
-func (b *Buffer) free() {
-	if cap(b.B) > 4<<20 { // one huge fragment must not stay in every pooled buffer
-		b.B = nil
-	}
-	buffers.Put(b)
-}
+func (b *Buffer) free() { buffers.Put(b, cap(b.B)) }
 
 // A File is one file on its way to the disk. Its methods never wait for the
 // disk. One goroutine hands bytes over; the questions are safe for many.
