@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"vigil/internal/app"
@@ -41,9 +42,17 @@ func (initCmd) Run(ctx context.Context, c *cli) error {
 
 type serveCmd struct{}
 
+// collectAt bounds the garbage of a recorder, in per cent of what it holds. It
+// holds little but pictures, in few and large pieces: looking through them costs
+// next to nothing, and a heap twice as large would cost a small machine its cache.
+const collectAt = 40
+
 func (serveCmd) Run(ctx context.Context, c *cli) error {
 	if err := requireApproved(); err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
 	}
 	a, err := app.Open(ctx, c.Config, app.Serve, newLog(slog.LevelInfo))
 	if err != nil {
