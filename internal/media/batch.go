@@ -147,6 +147,7 @@ const (
 	Network     Cause = "network"        // packets missing
 	WorkerLost  Cause = "worker"         // the ingest process fell
 	Overload    Cause = "overload"       // this machine was too slow
+	Unsteady    Cause = "unsteady"       // the camera began anew so often that each time would have been a segment
 	DiskFailed  Cause = "disk"           // a volume refused
 	DiskFull    Cause = "disk-full"      //
 	Stopped     Cause = "stopped"        // recording switched off by a person

@@ -1,9 +1,12 @@
 package recorder
 
 import (
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"vigil/internal/actor"
 	"vigil/internal/media"
@@ -13,6 +16,14 @@ import (
 
 // retryAfter spaces the tries to start a segment while the store refuses.
 const retryAfter = time.Second
+
+// How many segments a stream may begin: a restless camera some at once, and then one each
+// anew seconds. One that changes its coding with every picture would otherwise
+// fill the ledger, which keeps what it was told for good.
+const (
+	anew       = 5 * time.Second
+	anewAtOnce = 30
+)
 
 // A maker makes segments: the store, or a list in a test.
 type maker interface {
@@ -47,6 +58,7 @@ type cutter struct {
 	target time.Duration // length of seg
 	size   int64         // bytes in seg
 	retry  time.Time     // not before then is a new segment tried
+	begun  *rate.Limiter // of segments
 	gap    gap
 	open   atomic.Bool
 }
@@ -114,6 +126,10 @@ func (c *cutter) begin(b *media.Batch) bool {
 		}
 		return false
 	}
+	if c.begun.TokensAt(now) < 1 {
+		c.refused(b, media.Unsteady, errUnsteady)
+		return false
+	}
 	var before *segment.Gap
 	unknown := c.gap.from == 0 && c.gap.cause == media.CameraStart // the first since the start: how the segment before ended says more
 	if c.gap.cause != "" && !hardCut && !unknown {
@@ -121,20 +137,28 @@ func (c *cutter) begin(b *media.Batch) bool {
 	}
 	seg, err := c.shelf.create(c.by, c.info, b.Tracks, before)
 	if err != nil {
-		if why := store.Cause(err); c.gap.cause != why {
-			c.gap.cause = why
-			c.log.Error("no segment can be started", "stream", c.info.Stream, "err", err)
-		}
-		c.gap.lost += pictures(b)
-		c.retry = now.Add(retryAfter)
+		c.refused(b, store.Cause(err), err)
 		return false
 	}
+	c.begun.AllowN(now, 1)
 	c.seg, c.tracks, c.began, c.size, c.gap = seg, b.Tracks, now, 0, gap{from: c.gap.from}
 	if c.target = length; c.first != 0 {
 		c.target, c.first = c.first, 0
 	}
 	c.open.Store(true)
 	return true
+}
+
+var errUnsteady = errors.New("the camera begins anew too often")
+
+// refused notes that no segment could be started for b.
+func (c *cutter) refused(b *media.Batch, why media.Cause, err error) {
+	if c.gap.cause != why {
+		c.gap.cause = why
+		c.log.Error("no segment can be started", "stream", c.info.Stream, "err", err)
+	}
+	c.gap.lost += pictures(b)
+	c.retry = c.now().Add(retryAfter)
 }
 
 // down ends the segment because nothing comes any more.

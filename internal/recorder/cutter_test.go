@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"vigil/internal/actor"
 	"vigil/internal/media"
 	"vigil/internal/store"
@@ -76,11 +78,15 @@ func TestCuts(t *testing.T) {
 			[]string{"create", "1 batches, close: disk", "create after disk, 3 lost", "1 batches, close: shutdown"}},
 		{"disk full, then not", []step{{key: true, do: func(l *list) { l.refuse = store.ErrNoSpace }}, {n: 2, key: true}, {key: true, do: func(l *list) { l.refuse = nil }}},
 			[]string{"create after disk-full, 3 lost", "1 batches, close: shutdown"}},
+		{"anew all the time", []step{{n: 14, key: true, new: media.CameraClock}}, []string{
+			"create after camera-clock, 0 lost", "1 batches, close: camera-clock", "create after camera-clock, 0 lost", "1 batches, close: camera-clock",
+			"create after camera-clock, 0 lost", "1 batches, close: camera-clock", "create after unsteady, 2 lost", "1 batches, close: camera-clock",
+			"create after unsteady, 4 lost", "1 batches, close: camera-clock"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l, now := &list{}, time.Unix(0, 0)
-			c := &cutter{shelf: l, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
+			c := &cutter{shelf: l, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, begun: rate.NewLimiter(rate.Every(anew), 3)}
 			for _, s := range tt.steps {
 				if s.do != nil {
 					s.do(l)

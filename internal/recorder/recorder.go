@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"vigil/internal/actor"
 	"vigil/internal/media"
 	"vigil/internal/store"
@@ -141,6 +143,7 @@ func (r *Recorder) apply(ctx context.Context) {
 			by:    actor.Of("recorder", j.ArmedBy),
 			info:  segment.Info{Stream: j.Stream.ID, Camera: j.Stream.Camera},
 			shelf: shelf{r.store}, log: r.log, first: firstLength(j.Stream.ID), now: time.Now,
+			begun: rate.NewLimiter(rate.Every(anew), anewAtOnce),
 		}
 		r.state[id] = c
 		go func() {
