@@ -47,13 +47,36 @@ type serveCmd struct{}
 // next to nothing, and a heap twice as large would cost a small machine its cache.
 const collectAt = 40
 
-func (serveCmd) Run(ctx context.Context, c *cli) error {
+// again is how long to wait before another start on a system disk in trouble.
+const again = 2 * time.Second
+
+// Run serves until it is told to end. Nobody may be there to start it once
+// more, so it waits for a system disk that is full or fails.
+func (s serveCmd) Run(ctx context.Context, c *cli) error {
 	if err := requireApproved(); err != nil {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
+	for told := ""; ; {
+		err := s.serve(ctx, c)
+		if !app.DiskTrouble(err) || ctx.Err() != nil {
+			return err
+		}
+		if now := text.Explain(c.language(), err); now != told {
+			told = now
+			fmt.Fprintf(os.Stderr, "vigil: %s\n%s\n", told, c.say("cli.waiting"))
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (serveCmd) serve(ctx context.Context, c *cli) error {
 	a, err := app.Open(ctx, c.Config, app.Serve, newLog(slog.LevelInfo))
 	if err != nil {
 		return err

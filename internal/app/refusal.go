@@ -36,6 +36,13 @@ var refusals = []struct {
 	{unix.EIO, "disk-failed"},
 }
 
+// DiskTrouble tells whether an error of the start is one that goes away when the
+// disk of the state folder has room again, or reads and writes.
+func DiskTrouble(err error) bool {
+	var f *text.Failure
+	return errors.As(err, &f) && (f.Code == "start.disk-full" || f.Code == "start.disk-failed")
+}
+
 // refuse puts an error of the start into words, if it is one of those and has
 // none yet.
 func refuse(err error, folder string) error {

@@ -99,7 +99,7 @@ func (s *Store) flush() error {
 }
 
 func (s *Store) trouble(what string, err error) {
-	s.log.Error("commit", "step", what, "err", err)
+	s.complain.Do(func() { s.log.Error("commit", "step", what, "err", err) })
 	s.cfg.Alerts.Raise(CommitFailed, what, map[string]string{"error": err.Error()})
 }
 

@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"vigil/internal/actor"
 	"vigil/internal/durable"
 	"vigil/internal/keys"
@@ -85,11 +87,12 @@ type Config struct {
 // A Store keeps the record. It is a place, safe for many callers; Run owns
 // the goroutines that write.
 type Store struct {
-	cfg    Config
-	log    *slog.Logger
-	budget *volume.Budget
-	kick   chan struct{} // the beat has something to do
-	came   chan struct{} // a volume came or went
+	cfg      Config
+	log      *slog.Logger
+	complain rate.Sometimes // in the log: a disk in trouble fails each beat, and may be the one that the log is on
+	budget   *volume.Budget
+	kick     chan struct{} // the beat has something to do
+	came     chan struct{} // a volume came or went
 
 	// mu is taken after the locks of writers and volumes, never before.
 	mu         sync.Mutex
@@ -157,7 +160,7 @@ func Open(cfg Config) *Store {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		cfg: cfg, log: cfg.Log, budget: volume.NewBudget(cfg.Memory),
+		cfg: cfg, log: cfg.Log, complain: rate.Sometimes{First: 1, Interval: time.Minute}, budget: volume.NewBudget(cfg.Memory),
 		kick: make(chan struct{}, 1), came: make(chan struct{}, 1),
 		open: map[media.SegmentID]*Writer{}, latest: map[media.StreamID]*Writer{},
 		recovering: map[media.SegmentID]bool{}, shelves: map[*volume.Volume]*shelf{},
