@@ -159,7 +159,7 @@ func (k Key) Zero() {
 }
 
 // Format prints no secret, whatever the verb.
-func (k Key) Format(w fmt.State, _ rune) { io.WriteString(w, "secret:key") }
+func (k Key) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "secret:key") }
 
 // String prints no secret.
 func (k Key) String() string { return "secret:key" }

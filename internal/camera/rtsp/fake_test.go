@@ -217,7 +217,6 @@ type seen struct {
 	enough func(s *seen) bool // ends the session
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
 	session Session
 	units   [2]int
 	keys    int

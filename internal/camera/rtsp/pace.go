@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -46,7 +47,7 @@ func pacing(nc net.Conn) net.Conn {
 	p := &paced{TCPConn: tc, raw: raw}
 	p.look = func(fd uintptr) bool {
 		for {
-			if p.n, p.err = syscall.Read(int(fd), p.b); p.err != syscall.EINTR {
+			if p.n, p.err = syscall.Read(int(fd), p.b); !errors.Is(p.err, syscall.EINTR) {
 				return true
 			}
 		}
@@ -89,7 +90,7 @@ func (p *paced) Read(b []byte) (int, error) {
 		switch {
 		case err != nil: // a deadline, or closed
 			return 0, err
-		case p.err == syscall.EAGAIN:
+		case errors.Is(p.err, syscall.EAGAIN):
 			p.empty = true
 			continue
 		case p.err != nil:

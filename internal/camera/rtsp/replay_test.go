@@ -104,7 +104,7 @@ func (r *replay) listen(t testing.TB, ports []string) string {
 func (r *replay) play(c *fakeConn) {
 	for i, f := range r.frames {
 		if int(f.channel) < len(r.sockets) {
-			r.sockets[f.channel].WriteToUDP(f.frame, r.to[f.channel]) //nolint:errcheck // lost, as UDP may be
+			r.sockets[f.channel].WriteToUDP(f.frame, r.to[f.channel]) // lost, as UDP may be
 			if i%8 == 7 {
 				time.Sleep(time.Millisecond)
 			}

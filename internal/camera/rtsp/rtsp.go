@@ -124,7 +124,7 @@ func NewPassword(text string) Password { return Password{text} }
 var errPassword = errors.New("a password is not to be written")
 
 // Format writes a constant for every verb.
-func (p Password) Format(w fmt.State, _ rune) { io.WriteString(w, "password") }
+func (p Password) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "password") }
 
 // String is a constant.
 func (p Password) String() string { return "password" }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -133,7 +134,7 @@ func (s *scanner) dollar(channel byte, n int) (it item, took bool, err error) {
 		want += 4 // amid garbage this may be chance, which would swallow frames: what follows must be known
 	}
 	b, err = s.br.Peek(want)
-	if err != nil && (err != io.EOF || len(b) < 4+n) {
+	if err != nil && (!errors.Is(err, io.EOF) || len(b) < 4+n) {
 		return item{}, false, err
 	}
 	if len(b) == 4+n+4 && want > 4+n && !s.follows(b[4+n:], channel) {

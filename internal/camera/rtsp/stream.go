@@ -61,7 +61,7 @@ func (s *session) readUntil(ctx context.Context, until time.Time) error {
 				return err
 			}
 		case it.msg.method == "TEARDOWN", it.msg.method == "REDIRECT":
-			s.c.answer(it.msg) // over anyway
+			_ = s.c.answer(it.msg) // over anyway
 			return fail(Ended, nil)
 		default:
 			if err := s.c.answer(it.msg); err != nil {

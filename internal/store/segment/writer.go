@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"slices"
-	"sync"
 
 	"vigil/internal/media"
 	"vigil/internal/seal"
@@ -40,9 +39,6 @@ type Writer struct {
 	aad     []byte
 }
 
-// indexes keeps the encoded entries of finished segments for the next ones.
-var indexes = sync.Pool{New: func() any { return make([]byte, 0, 320*(placeSize+metaLen(2))) }}
-
 // NewWriter starts a segment with its own key and that key's wrapped form,
 // WrappedSize bytes, both from keys.DayKey.New.
 func NewWriter(info Info, key seal.Key, keyID [16]byte, wrapped []byte) *Writer {
@@ -51,7 +47,7 @@ func NewWriter(info Info, key seal.Key, keyID [16]byte, wrapped []byte) *Writer 
 	}
 	w := &Writer{key: key, sealed: sha256.New(), leaf: sha256.New(), aad: make([]byte, 0, aadSize)}
 	w.header = header{Info: info, keyID: keyID, wrapped: [WrappedSize]byte(wrapped)}
-	w.index = indexes.Get().([]byte)[:0]
+	w.index = make([]byte, 0, 320*(placeSize+metaLen(2))) // a minute and a bit
 	return w
 }
 
@@ -234,8 +230,6 @@ func (w *Writer) Finish(dst []byte, end media.Cause) ([]byte, Summary) {
 	dst = append(dst, s.Sealed[:]...)
 	w.size += int64(len(s.Sealed))
 	s.Bytes = w.size
-	indexes.Put(w.index[:0])
-	w.index = nil
 	return dst, s
 }
 

@@ -166,7 +166,7 @@ func (p *process) orders() error {
 	r := wire.NewReader(p.conn, false)
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

@@ -138,7 +138,7 @@ func (s Secret) IsZero() bool { return s.text == "" }
 var errSecret = errors.New("a password is not to be written")
 
 // Format writes a constant for every verb.
-func (s Secret) Format(w fmt.State, _ rune) { io.WriteString(w, "secret") }
+func (s Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "secret") }
 
 // String is a constant.
 func (s Secret) String() string { return "secret" }
