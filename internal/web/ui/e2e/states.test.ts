@@ -186,6 +186,10 @@ test('a live picture that is paused holds, and goes on as footage', async () => 
   expect(await page.locator('.livetag').count()).toBe(0)
   await page.keyboard.press('.')
   await until(page, 'the next picture', async () => apart((await clock(page)).shown, held) > 0)
+  await until(page, 'pictures that were not fetched while it was live', async () => {
+    for (let i = 0; i < 8; i++) await page.keyboard.press('.')
+    return apart((await clock(page)).shown, held) > 1000
+  })
   await page.keyboard.press(' ')
   await until(page, 'footage from there on', async () => apart((await clock(page)).shown, held) > 1000)
   expect(apart((await clock(page)).shown, Date.now())).toBeGreaterThan(2000)

@@ -83,6 +83,18 @@ export class Player {
     return false
   }
 
+  /** Moves by so many seconds within what is fetched; false: that is not there. */
+  step(seconds: number): boolean {
+    const to = this.video.currentTime + seconds
+    const b = this.video.buffered
+    for (let i = 0; i < b.length; i++) {
+      if (to < b.start(i) || to >= b.end(i)) continue
+      this.video.currentTime = to
+      return true
+    }
+    return false
+  }
+
   /** Stays on the picture that is shown. Of what is live nothing more is fetched: it would only pile up. */
   hold(): void {
     this.held = true
