@@ -192,7 +192,7 @@ test('a live picture that is paused holds, and goes on as footage', async () => 
   })
   await page.keyboard.press(' ')
   await until(page, 'footage from there on', async () => apart((await clock(page)).shown, held) > 1000)
-  expect(apart((await clock(page)).shown, Date.now())).toBeGreaterThan(2000)
+  expect(Date.now() - (await at())).toBeGreaterThan(2000)
 })
 
 test('the keyboard is explained, and its letters can be switched off', async () => {
