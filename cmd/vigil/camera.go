@@ -16,6 +16,7 @@ import (
 type cameraCmd struct {
 	List   cameraList   `cmd:"" help:"List the cameras." default:"1"`
 	Add    cameraAdd    `cmd:"" help:"Add a camera; it records at once. Its password is read from VIGIL_CAMERA_PASSWORD."`
+	Change cameraChange `cmd:"" help:"Change a camera, or put another device in its place; its footage stays."`
 	Test   cameraTest   `cmd:"" help:"Try a stream and show what comes."`
 	Record cameraRecord `cmd:"" help:"Switch recording on or off."`
 	Remove cameraRemove `cmd:"" help:"Remove a camera; its footage stays until its retention is over."`
@@ -164,7 +165,7 @@ func (a address) input() (map[string]any, error) {
 	}
 	link := a.Link
 	if link == "" {
-		if strings.HasPrefix(strings.ToLower(a.URL), "rtsp://") {
+		if plainly(a.URL) {
 			return nil, text.Fail(nil, "cli.plain-link")
 		}
 		link = "rtsps-pin"
@@ -174,7 +175,7 @@ func (a address) input() (map[string]any, error) {
 	}
 	in["link"] = link
 	if a.Pin != "" {
-		in["pin"] = strings.ToLower(strings.ReplaceAll(a.Pin, ":", ""))
+		in["pin"] = fingerprint(a.Pin)
 	}
 	if a.CA != "" {
 		pem, err := os.ReadFile(a.CA)
@@ -219,6 +220,119 @@ func (a cameraAdd) Run(ctx context.Context, c *cli) error {
 	fmt.Fprintln(c.Out, cam.ID, cam.Name)
 	return nil
 }
+
+// cameraChange has nil for what stays as it is.
+type cameraChange struct {
+	Camera    string  `arg:"" help:"Name or id."`
+	Name      *string `help:"Its new name."`
+	URL       *string `help:"Address of the stream. Another host or user needs VIGIL_CAMERA_PASSWORD again."`
+	Second    *string `help:"Address of the second stream; empty: none."`
+	User      *string `help:"User on the camera."`
+	Link      *string `help:"How the link is secured: rtsps-ca, rtsps-pin, rtsps-insecure or plain." enum:"rtsps-ca,rtsps-pin,rtsps-insecure,plain"`
+	Pin       *string `help:"SHA-256 of the camera's certificate, for rtsps-pin; vigil camera test shows it."`
+	CA        *string `help:"File with the authority's certificate (PEM), for rtsps-ca." type:"existingfile"`
+	Transport *string `help:"auto, tcp or udp." enum:"auto,tcp,udp"`
+	Audio     *bool   `help:"Record sound." negatable:""`
+	MD5       *bool   `name:"legacy-md5" help:"Accept digest authentication by MD5, which older cameras need." negatable:""`
+	Basic     *bool   `name:"basic-auth" help:"Send the password as it is, without TLS too." negatable:""`
+	Retention *int    `name:"retention-days" help:"How long its footage is kept; 0: as long as there is space."`
+}
+
+func (ch cameraChange) Run(ctx context.Context, c *cli) error {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	cam, err := cl.camera(ctx, ch.Camera)
+	if err != nil {
+		return err
+	}
+	place := "/cameras/" + url.PathEscape(cam.ID)
+	var now map[string]any
+	if err := cl.call(ctx, "GET", place, nil, nil, &now); err != nil {
+		return err
+	}
+	in := map[string]any{}
+	for _, k := range []string{"name", "link", "pin", "ca", "transport", "user", "audio", "legacyMD5", "basicAuth", "retentionDays"} {
+		if v, ok := now[k]; ok {
+			in[k] = v
+		}
+	}
+	streams, err := ch.streams(cam)
+	if err != nil {
+		return err
+	}
+	in["streams"] = streams
+	if ch.CA != nil {
+		pem, err := os.ReadFile(*ch.CA)
+		if err != nil {
+			return err
+		}
+		in["ca"] = string(pem)
+	}
+	if ch.Pin != nil {
+		in["pin"] = fingerprint(*ch.Pin)
+	}
+	set(in, "name", ch.Name)
+	set(in, "user", ch.User)
+	set(in, "link", ch.Link)
+	set(in, "transport", ch.Transport)
+	set(in, "audio", ch.Audio)
+	set(in, "legacyMD5", ch.MD5)
+	set(in, "basicAuth", ch.Basic)
+	set(in, "retentionDays", ch.Retention)
+	if p, ok := os.LookupEnv("VIGIL_CAMERA_PASSWORD"); ok {
+		in["password"] = p
+	}
+	if in["link"] != "rtsps-pin" {
+		delete(in, "pin")
+	}
+	if in["link"] != "rtsps-ca" {
+		delete(in, "ca")
+	}
+	if err := cl.call(ctx, "PUT", place, nil, in, &cam); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(cam)
+	}
+	fmt.Fprintln(c.Out, cam.ID, cam.Name)
+	return nil
+}
+
+// streams are those that the camera has, with the new addresses.
+func (ch cameraChange) streams(cam cameraInfo) ([]map[string]any, error) {
+	var list []map[string]any
+	for _, s := range cam.Streams {
+		switch {
+		case s.Kind == "main" && ch.URL != nil:
+			if ch.Link == nil && plainly(*ch.URL) && cam.Link != "plain" {
+				return nil, text.Fail(nil, "cli.plain-link")
+			}
+			s.URL = *ch.URL
+		case s.Kind == "second" && ch.Second != nil:
+			continue
+		}
+		list = append(list, map[string]any{"kind": s.Kind, "url": s.URL, "recorded": s.Recorded})
+	}
+	if ch.Second != nil && *ch.Second != "" {
+		list = append(list, map[string]any{"kind": "second", "url": *ch.Second})
+	}
+	return list, nil
+}
+
+func set[T any](in map[string]any, key string, value *T) {
+	if value != nil {
+		in[key] = *value
+	}
+}
+
+// plainly tells whether an address is one without TLS.
+func plainly(address string) bool { return strings.HasPrefix(strings.ToLower(address), "rtsp://") }
+
+// fingerprint is a fingerprint as the recorder writes it.
+func fingerprint(s string) string { return strings.ToLower(strings.ReplaceAll(s, ":", "")) }
 
 type cameraTest struct{ address }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,6 +86,59 @@ func TestExitCodes(t *testing.T) {
 	}
 	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
 		t.Errorf("a command left %v, %v", list, err)
+	}
+}
+
+// A change on the command line changes what it names, and sends no password to
+// another machine that it was not told for it.
+func TestChangeCamera(t *testing.T) {
+	r := New(t, Options{})
+	r.Start()
+	c := r.Add("Door", "rtsp://127.0.0.1:1/main", []string{"VIGIL_CAMERA_PASSWORD=camera-Pass-1"}, "--link", "plain", "--user", "demo", "--second", "rtsp://127.0.0.1:1/second", "--off")
+	type camera struct {
+		Name, User, Link, Transport   string
+		HasPassword, Audio, BasicAuth bool
+		RetentionDays                 int
+		Recording                     struct{ On bool }
+		Streams                       []struct{ ID, Kind, URL string }
+	}
+	now := func() (c1 camera) {
+		t.Helper()
+		if err := r.Call("GET", "/cameras/"+c.ID, nil, &c1); err != nil {
+			t.Fatal(err)
+		}
+		return c1
+	}
+	before := now()
+	for _, tt := range []struct {
+		args   []string
+		change func(*camera)
+		says   string // instead of a change
+	}{
+		{args: []string{"--name", "Gate 門口"}, change: func(c *camera) { c.Name = "Gate 門口" }},
+		{args: []string{"--audio", "--transport", "udp", "--retention-days", "9"}, change: func(c *camera) {
+			c.Audio, c.Transport, c.RetentionDays = true, "udp", 9
+		}},
+		{args: []string{"--no-audio", "--url", "rtsp://127.0.0.1:1/other"}, change: func(c *camera) { c.Audio, c.Streams[0].URL = false, "rtsp://127.0.0.1:1/other" }},
+		{args: []string{"--second", ""}, change: func(c *camera) { c.Streams = c.Streams[:1] }},
+		{args: []string{"--url", "rtsp://127.0.0.2:1/main"}, says: "password"},
+		{args: []string{"--user", "other"}, says: "password"},
+		{args: []string{"--basic-auth"}, says: "password"},
+		{args: []string{"--url", "http://127.0.0.1/"}, says: "rtsp"},
+		{args: []string{"--name", ""}, says: "ame"},
+	} {
+		want := before
+		want.Streams = slices.Clone(before.Streams)
+		code, stderr := r.command(nil, append([]string{"camera", "change", c.ID}, tt.args...)...)
+		if tt.change != nil {
+			tt.change(&want)
+		}
+		if (code != 0) != (tt.says != "") || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%v: exit code %d, %s", tt.args, code, stderr)
+		}
+		if before = now(); !reflect.DeepEqual(before, want) {
+			t.Errorf("%v:\n is %+v\nnot %+v", tt.args, before, want)
+		}
 	}
 }
 
