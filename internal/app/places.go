@@ -131,6 +131,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts, p.settings},
 		Attached: func(_ context.Context, v *volume.Volume) {
 			if root, err := v.Root(); err == nil {
+				p.alerts.Clear(alert.LedgerCopy, v.Dir())
 				p.found(p.ledger.AddCopy(ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()}))
 			}
 		},
@@ -146,6 +147,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}
 	p.streams.Follow(p.settings.Get())
 	p.found(p.ledger.Findings())
+	p.ledger.Tell = func(f ledger.Finding) { p.found([]ledger.Finding{f}) }
 	if err := p.resumeAudit(); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
@@ -376,9 +378,19 @@ func auditAlert(f audit.Finding) alert.Condition {
 // be. A copy that is only behind catches up by itself.
 func (p *places) found(list []ledger.Finding) {
 	for _, f := range list {
+		folder := f.Folder
+		for _, v := range p.volumes {
+			if v.ID().String() == folder {
+				folder = v.Dir() // what a person can find
+			}
+		}
+		if f.Trouble == ledger.Restored {
+			p.alerts.Clear(alert.LedgerCopy, folder)
+			continue
+		}
 		kind := map[ledger.Trouble]alert.Kind{
 			ledger.Short: alert.LedgerShort, ledger.Forked: alert.LedgerForked, ledger.Damaged: alert.LedgerDamaged,
-			ledger.BadSignature: alert.LedgerDamaged, ledger.Unreadable: alert.LedgerCopy,
+			ledger.BadSignature: alert.LedgerDamaged, ledger.Unreadable: alert.LedgerCopy, ledger.Unwritable: alert.LedgerCopy,
 		}[f.Trouble]
 		if kind == "" {
 			continue
@@ -387,7 +399,7 @@ func (p *places) found(list []ledger.Finding) {
 		if f.Err != nil {
 			args["error"] = f.Err.Error()
 		}
-		p.alerts.Raise(alert.Condition{Kind: kind, Object: f.Folder, Args: args})
+		p.alerts.Raise(alert.Condition{Kind: kind, Object: folder, Args: args})
 	}
 }
 

@@ -268,8 +268,11 @@ func (l *Ledger) round(c *copier) error {
 	c.failed = err != nil
 	c.forked = errors.Is(err, errFork)
 	c.mu.Unlock()
-	if err != nil && !failed {
+	switch {
+	case err != nil && !failed:
 		l.note(Finding{Folder: f.Name, Trouble: trouble(err), Have: f.edge.size, Want: l.Size(), Err: err})
+	case err == nil && failed:
+		l.tell(Finding{Folder: f.Name, Trouble: Restored})
 	}
 	return err
 }

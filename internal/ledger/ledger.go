@@ -28,6 +28,10 @@ import (
 
 // A Ledger is safe for many callers.
 type Ledger struct {
+	// Tell, if it is set before the first Append and Run, is told of what is found
+	// while the ledger works, and that a folder is Restored. It must not wait.
+	Tell func(Finding)
+
 	signer Signer
 	keys   PublicKeys
 	key    seal.Key
@@ -52,7 +56,7 @@ var (
 // A Trouble is what is wrong with a folder of the ledger.
 type Trouble string
 
-// The troubles. All but Behind are for a person.
+// The troubles. All but Behind and Restored are for a person.
 const (
 	Short        Trouble = "short"         // shorter than a checkpoint that we signed: cut off, or put back to an older state
 	Forked       Trouble = "forked"        // holds another history; left alone
@@ -61,6 +65,7 @@ const (
 	Unreadable   Trouble = "unreadable"    // cannot be opened at all
 	Unwritable   Trouble = "unwritable"    // tiles cannot be written; the sealed log could
 	Behind       Trouble = "behind"        // a copy that has to catch up: no alarm
+	Restored     Trouble = "restored"      // it was Unwritable, and is no more
 )
 
 // A Finding is a trouble with its place.
@@ -244,6 +249,8 @@ func (l *Ledger) Append(ctx context.Context, leaves []Leaf) (first uint64, err e
 	if f.owed {
 		if err := f.retile(); err != nil {
 			l.note(Finding{Folder: f.Name, Trouble: Unwritable, Have: f.tiled, Want: f.edge.size, Err: err})
+		} else {
+			l.tell(Finding{Folder: f.Name, Trouble: Restored})
 		}
 	}
 	salted, next, full := f.prepare(leaves)
@@ -294,8 +301,15 @@ func collect(full *[]tile) func(tile) error {
 
 func (l *Ledger) note(f Finding) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.found(f)
+	l.mu.Unlock()
+	l.tell(f)
+}
+
+func (l *Ledger) tell(f Finding) {
+	if l.Tell != nil {
+		l.Tell(f)
+	}
 }
 
 // Close ends the use of home. Run, which serves the copies, is ended by its

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,8 @@ func TestCopyFailureNeverBlocks(t *testing.T) {
 		hung, good := durable.NewMem(), durable.NewMem()
 		b.copies = []Folder{{hung, "ledger", "hung"}, {good, "ledger", "good"}}
 		b.open()
+		var told []Trouble
+		b.Tell = func(f Finding) { told = append(told, f.Trouble) } // each from another goroutine, one long after the other
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan error)
 		go func() { done <- b.Run(ctx) }()
@@ -130,6 +133,10 @@ func TestCopyFailureNeverBlocks(t *testing.T) {
 		for range 100 {
 			b.must(1)
 			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if !slices.Equal(told, []Trouble{Unwritable, Restored}) {
+			t.Errorf("told %v", told)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -434,6 +441,21 @@ func TestUnreadable(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestOwedTilesAreTold lets a tile of home fail once.
+func TestOwedTilesAreTold(t *testing.T) {
+	b := newBench(t)
+	b.must(10)
+	var told []Trouble
+	b.Tell = func(f Finding) { told = append(told, f.Trouble) }
+	b.disk.Inject(durable.Rule{Kind: durable.OpWrite, Name: "13", Fault: durable.Refused, Err: unix.ENOSPC})
+	b.must(3)
+	b.must(3)
+	if !slices.Equal(told, []Trouble{Unwritable, Restored}) {
+		t.Errorf("told %v", told)
+	}
+	b.check()
 }
 
 func TestForeignKeys(t *testing.T) {
