@@ -13,7 +13,7 @@ const (
 	streamBudget  = 16 << 20 // bytes of batches of one stream
 	processBudget = 64 << 20 // of all streams
 	maxControl    = 4096     // control frames
-	freeBatches   = 4        // empty ones kept for reuse
+	freeBatches   = 16       // empty ones kept for reuse: one for each stream, as all may be handed over at once
 )
 
 // An item is a control frame or a batch.
