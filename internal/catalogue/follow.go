@@ -82,15 +82,16 @@ func (c *Catalogue) catchUp(ctx context.Context, l Source) error {
 	} else if at > 0 && !bytes.Equal(root, want[:]) {
 		return fmt.Errorf("%w: it followed another ledger", errReplace)
 	}
-	bulk := l.Size()-at > c.opts.Bulk
-	if bulk {
-		if err := c.w.db.Exec(dropIDs); err != nil {
-			return err
-		}
-	}
+	bulk := false
 	for at < l.Size() {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if !bulk && l.Size()-at > c.opts.Bulk { // at the start, or the ledger runs away: an index of ids costs more than all else
+			bulk = true
+			if err := c.w.db.Exec(dropIDs); err != nil {
+				return err
+			}
 		}
 		if bulk {
 			if err := c.newest.read(l); err != nil {
