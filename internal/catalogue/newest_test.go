@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"vigil/internal/ledger"
 )
 
@@ -61,3 +63,28 @@ func TestNewestFirst(t *testing.T) {
 		t.Error("what was removed is still found")
 	}
 }
+
+// TestLedgerRunsAway: a ledger that grows faster than it is read is read
+// without the index of ids, which is there again in the end.
+func TestLedgerRunsAway(t *testing.T) {
+	c, _, _ := newCatalogue(t, Options{Batch: 100, Bulk: 1000})
+	src := &running{watched: watched{synth: synth{streams: 4, segments: 900}}}
+	indexed := func() (n int) {
+		if err := c.w.query(`SELECT count(*) FROM sqlite_master WHERE name = 'ids'`, func(s *sqlite3.Stmt) bool { n = s.ColumnInt(0); return true }); err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	var seen []int
+	src.before = func(from uint64) {
+		seen = append(seen, indexed())
+		src.segments = 20_000
+	}
+	catchUp(t, c, src)
+	if seen[0] != 1 || seen[len(seen)-1] != 0 || indexed() != 1 {
+		t.Errorf("the index was there: %v, in the end %d", seen, indexed())
+	}
+}
+
+// A running ledger grows.
+type running struct{ watched }
