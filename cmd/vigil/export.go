@@ -105,7 +105,7 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	defer resp.Body.Close()
-	n, err := io.Copy(f, resp.Body)
+	n, err := io.CopyBuffer(&steady{f: f}, resp.Body, make([]byte, 1<<20))
 	if err != nil {
 		return fmt.Errorf("export to %s: %w", e.Out, err)
 	}
@@ -123,6 +123,24 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		fmt.Fprintln(c.Out, c.say("cli.gap", "from", stamp(g.From), "to", stamp(g.To), "cause", g.Cause))
 	}
 	return nil
+}
+
+// A steady writer sends to the disk what it was given while more comes, so that the
+// sync in the end has little left to wait for.
+type steady struct {
+	f        *os.File
+	at, sent int64
+}
+
+const steadyStep = 16 << 20
+
+func (s *steady) Write(b []byte) (int, error) {
+	n, err := s.f.Write(b)
+	if s.at += int64(n); s.at-s.sent >= steadyStep {
+		_ = unix.SyncFileRange(int(s.f.Fd()), s.sent, s.at-s.sent, unix.SYNC_FILE_RANGE_WRITE) // a hint: not every file system takes it
+		s.sent = s.at
+	}
+	return n, err
 }
 
 // stamp prints an instant as the log does.
