@@ -78,17 +78,34 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 	}
 	path := "/exports/" + url.PathEscape(x.ID)
 	defer func() { _ = cl.call(context.WithoutCancel(ctx), http.MethodDelete, path, nil, nil, nil) }() // the file is here now, or was not wanted
-	for x.State == "waiting" || x.State == "running" {
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := cl.call(ctx, "GET", path, nil, nil, &x); err != nil {
+	for x.State == "waiting" {
+		if err := e.look(ctx, c, cl, path, &x); err != nil {
 			return err
 		}
-		if !c.JSON {
-			fmt.Fprintf(os.Stderr, "\r%3.0f %%", 100*x.Progress)
+	}
+	var n int64
+	if x.State == "running" || x.State == "done" { // the file comes while it is made
+		resp, err := cl.send(ctx, "GET", path+"/file", nil, nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		copied := make(chan error, 1)
+		go func() {
+			var err error
+			n, err = io.CopyBuffer(&steady{f: f}, resp.Body, make([]byte, 1<<20))
+			copied <- err
+		}()
+		for x.State == "running" && err == nil {
+			err = e.look(ctx, c, cl, path, &x)
+		}
+		if err != nil {
+			resp.Body.Close()
+			<-copied
+			return err
+		}
+		if err := <-copied; err != nil && x.State == "done" {
+			return fmt.Errorf("export to %s: %w", e.Out, err)
 		}
 	}
 	if !c.JSON {
@@ -99,15 +116,6 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 			return errors.New(x.Why.Text)
 		}
 		return text.Fail(nil, "cli.export-ended", "state", x.State)
-	}
-	resp, err := cl.send(ctx, "GET", path+"/file", nil, nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	n, err := io.CopyBuffer(&steady{f: f}, resp.Body, make([]byte, 1<<20))
-	if err != nil {
-		return fmt.Errorf("export to %s: %w", e.Out, err)
 	}
 	if n != x.Size {
 		return text.Fail(nil, "cli.export-short", "file", e.Out, "got", fmt.Sprint(n), "want", fmt.Sprint(x.Size))
@@ -121,6 +129,22 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 	fmt.Fprintln(c.Out, c.say("cli.exported", "file", e.Out, "bytes", fmt.Sprint(n)))
 	for _, g := range x.Gaps {
 		fmt.Fprintln(c.Out, c.say("cli.gap", "from", stamp(g.From), "to", stamp(g.To), "cause", g.Cause))
+	}
+	return nil
+}
+
+// look waits a little, asks how far the export is, and tells.
+func (e exportCmd) look(ctx context.Context, c *cli, cl *client, path string, x *exported) error {
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := cl.call(ctx, "GET", path, nil, nil, x); err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(os.Stderr, "\r%3.0f %%", 100*x.Progress)
 	}
 	return nil
 }

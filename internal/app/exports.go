@@ -52,12 +52,12 @@ func (e exports) job(id string) (playback.Job, error) {
 	return e.Jobs.Get(jid)
 }
 
-func (e exports) Open(id string) (web.File, error) {
+func (e exports) Open(ctx context.Context, id string) (web.File, error) {
 	j, err := e.job(id)
 	if err != nil {
 		return nil, web.ErrGone
 	}
-	f, _, err := e.Jobs.Open(context.Background(), j.ID)
+	f, _, err := e.Jobs.Open(ctx, j.ID)
 	if err != nil {
 		return nil, web.ErrGone
 	}
@@ -80,8 +80,12 @@ func (e exports) export(j playback.Job) web.Export {
 		ID: j.ID.String(), Order: web.Order{Camera: j.Camera, Stream: j.Stream, From: j.From.Time(), To: j.To.Time(), Audio: j.Sound},
 		State: web.ExportState(j.State), Progress: j.Progress, Size: j.Size, By: j.By.Name, Created: j.Created, Expires: j.Expires,
 	}
-	if j.State == playback.Done {
-		x.SHA256, x.FileName = j.SHA256[:], fileName(e.app.cameraName(j.Camera), j)
+	switch j.State {
+	case playback.Done:
+		x.SHA256 = j.SHA256[:]
+		fallthrough
+	case playback.Running:
+		x.FileName = fileName(e.app.cameraName(j.Camera), j)
 	}
 	for _, g := range j.Gaps {
 		x.Gaps = append(x.Gaps, web.Gap{From: g.From.Time(), To: g.To.Time(), Cause: g.Cause, Lost: g.Lost})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"vigil/internal/fmp4"
 	"vigil/internal/media"
@@ -14,19 +15,27 @@ import (
 
 // An Export is the MP4 file of a plan: what is needed to make the same bytes
 // again, any part of them, from the record. So no readable footage lies anywhere, and a download can be
-// resumed. It holds the tables of the file, not its footage. Its methods are for many callers.
+// resumed. It holds the tables of the file, not its footage. Its methods are for many callers; what of it is already
+// known can be read while the rest is being made.
 //
 // The file is ftyp, one mdat, moov (docs/adr/0050-exported-file.md). The mdat has the units of all
 // planned fragments; what must not or cannot be shown are zeros there that no table mentions.
 type Export struct {
+	// Once it is made:
 	Size  int64 // of the file
 	Gaps  []Gap // what the file has no footage of
 	Jumps []fmp4.Jump
 
-	plan  *Plan
-	head  []byte
-	moov  []byte
-	skips []skip
+	plan *Plan
+	head []byte
+
+	mu    sync.Mutex
+	grown *sync.Cond
+	known int64  // guarded by mu; bytes of the file that can be read
+	over  bool   // guarded by mu; made, or never will be
+	err   error  // guarded by mu; why never
+	skips []skip // guarded by mu
+	moov  []byte // guarded by mu
 }
 
 // A skip is a run of fragments of one span that the file does not have.
@@ -46,27 +55,53 @@ const (
 // some 5 MB, and the tables. progress is told how many of the Payload bytes are done, from this goroutine.
 // What is damaged is reported, left out, and in Gaps. w can be a hash, or the file itself.
 func (p *Plan) Export(ctx context.Context, w io.Writer, progress func(done int64)) (*Export, error) {
+	x := p.file()
+	if err := x.make(ctx, w, progress); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// file returns the export of a plan, of which nothing but the head is made.
+func (p *Plan) file() *Export {
+	x := &Export{plan: p, head: fmp4.MovieHead(p.payload)}
+	x.grown = sync.NewCond(&x.mu)
+	x.known = int64(len(x.head))
+	return x
+}
+
+// make makes the file, once.
+func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	p := x.plan
 	out := newPipe(w, cancel)
-	x := &Export{plan: p, head: fmp4.MovieHead(p.payload), Gaps: slices.Clone(p.Gaps)}
 	out.write(x.head)
-	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(), end: p.Start}
+	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(), end: p.Start, gaps: slices.Clone(p.Gaps)}
 	defer m.cursor.close()
 	err := m.run(ctx, out, progress)
+	var moov []byte
 	if err == nil {
-		x.moov, x.Jumps, err = m.movie.Tables()
-		out.write(x.moov)
+		moov, x.Jumps, err = m.movie.Tables()
+		out.write(moov)
 	}
 	if werr := out.finish(); werr != nil { // the reason for ctx's end, if it has
 		err = werr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("export %v: %w", p.Stream, err)
+		err = fmt.Errorf("export %v: %w", p.Stream, err)
+	} else {
+		x.Size = int64(len(x.head)) + p.payload + int64(len(moov))
+		slices.SortFunc(m.gaps, func(a, b Gap) int { return int(a.From - b.From) })
+		x.Gaps = m.gaps
 	}
-	x.Size = int64(len(x.head)) + p.payload + int64(len(x.moov))
-	slices.SortFunc(x.Gaps, func(a, b Gap) int { return int(a.From - b.From) })
-	return x, nil
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over, x.err = true, err; err == nil {
+		x.moov, x.known = moov, x.Size
+	}
+	x.grown.Broadcast()
+	return err
 }
 
 // exporting is an export being made.
@@ -76,9 +111,9 @@ type exporting struct {
 	cursor *cursor
 	frag   fmp4.Fragment
 	at     int64 // in the file
-	done   int64
 	end    media.Ticks
-	gap    *Gap
+	gaps   []Gap
+	gap    *Gap // that damage is making
 }
 
 func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) error {
@@ -130,9 +165,12 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 
 func (m *exporting) step(n int64, progress func(int64)) {
 	m.at += n
-	m.done += n
+	m.mu.Lock()
+	m.known = m.at
+	m.grown.Broadcast()
+	m.mu.Unlock()
 	if progress != nil {
-		progress(m.done)
+		progress(m.at - int64(len(m.head)))
 	}
 }
 
@@ -151,6 +189,8 @@ func (m *exporting) miss(ctx context.Context, s, first, last int, err error) err
 }
 
 func (m *exporting) skip(s, first, last int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if n := len(m.skips); n > 0 && m.skips[n-1].span == s && m.skips[n-1].last == first {
 		m.skips[n-1].last = last
 		return
@@ -162,7 +202,7 @@ func (m *exporting) skip(s, first, last int) {
 func (m *exporting) close(to media.Ticks) {
 	if m.gap != nil && to > m.gap.From {
 		m.gap.To = to
-		m.Gaps = append(m.Gaps, *m.gap)
+		m.gaps = append(m.gaps, *m.gap)
 	}
 	m.gap = nil
 }
@@ -191,7 +231,8 @@ func (p *Plan) WriteTo(ctx context.Context, w io.Writer, progress func(done int6
 
 // Open returns the file for reading from any place: http.ServeContent takes
 // it. It belongs to one goroutine. Reading ends with ErrChanged where the record no longer gives
-// the bytes that the export was made of: a file is never silently another.
+// the bytes that the export was made of: a file is never silently another. While the file is being made, reading
+// waits for what comes next, and ends with the error that ends the making.
 func (x *Export) Open(ctx context.Context) *Download {
 	return &Download{ctx: ctx, x: x, cursor: x.plan.cursor()}
 }
@@ -209,10 +250,10 @@ type Download struct {
 
 // Read reads on.
 func (d *Download) Read(b []byte) (int, error) {
-	if d.off >= d.x.Size {
-		return 0, io.EOF
-	}
 	if d.off < d.partAt || d.off >= d.partAt+int64(len(d.part)) {
+		if err := d.x.wait(d.ctx, d.off); err != nil {
+			return 0, err
+		}
 		if err := d.load(); err != nil {
 			return 0, err
 		}
@@ -222,13 +263,51 @@ func (d *Download) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Seek says where to read on.
+// wait returns when the byte at a place can be read, or io.EOF behind the last.
+func (x *Export) wait(ctx context.Context, at int64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at >= x.known && !x.over {
+		defer context.AfterFunc(ctx, func() {
+			x.mu.Lock() // so that nobody is between looking at ctx and waiting
+			defer x.mu.Unlock()
+			x.grown.Broadcast()
+		})()
+	}
+	for at >= x.known && !x.over && ctx.Err() == nil {
+		x.grown.Wait()
+	}
+	switch {
+	case at < x.known:
+		return nil
+	case !x.over:
+		return ctx.Err()
+	case x.err != nil:
+		return x.err
+	}
+	return io.EOF
+}
+
+// tables returns how many bytes of them are held.
+func (x *Export) tables() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.moov)
+}
+
+// Seek says where to read on. The end is known once the file is made.
 func (d *Download) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekCurrent:
 		offset += d.off
 	case io.SeekEnd:
-		offset += d.x.Size
+		d.x.mu.Lock()
+		size, over := d.x.known, d.x.over
+		d.x.mu.Unlock()
+		if !over {
+			return d.off, ErrNotReady
+		}
+		offset += size
 	}
 	if offset < 0 {
 		return d.off, errors.New("seek before the start of an export")
@@ -252,6 +331,8 @@ func (d *Download) load() error {
 		d.part, d.partAt = x.head, 0
 		return nil
 	case at >= x.plan.payload:
+		x.mu.Lock()
+		defer x.mu.Unlock()
 		d.part, d.partAt = x.moov, int64(len(x.head))+x.plan.payload
 		return nil
 	}
@@ -262,7 +343,7 @@ func (d *Download) load() error {
 		return 1 // the first that ends behind it
 	})
 	sp := &x.plan.spans[s]
-	if k := x.skipped(s, sp.first); k != nil && *k == (skip{s, sp.first, sp.last}) { // its index may be unreadable too
+	if k, _ := x.skipped(s, sp.first); k == (skip{s, sp.first, sp.last}) { // its index may be unreadable too
 		d.zeros(at, sp.at+sp.payload)
 		return nil
 	}
@@ -280,7 +361,7 @@ func (d *Download) load() error {
 	if at < from || at >= end {
 		return d.changed(errors.New("the index has other sizes"))
 	}
-	if x.skipped(s, i) != nil {
+	if _, ok := x.skipped(s, i); ok {
 		d.zeros(at, end)
 		return nil
 	}
@@ -312,8 +393,10 @@ func (d *Download) zeros(at, end int64) {
 	d.part, d.partAt = zeros[:min(int64(len(zeros)), end-at)], int64(len(d.x.head))+at
 }
 
-// skipped returns the skip that has a fragment, or nil.
-func (x *Export) skipped(s, i int) *skip {
+// skipped returns the skip that has a fragment, if there is one.
+func (x *Export) skipped(s, i int) (skip, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	n, _ := slices.BinarySearchFunc(x.skips, skip{span: s, last: i}, func(k, want skip) int {
 		if k.span != want.span {
 			return k.span - want.span
@@ -324,7 +407,7 @@ func (x *Export) skipped(s, i int) *skip {
 		return 1
 	})
 	if n < len(x.skips) && x.skips[n].span == s && x.skips[n].first <= i {
-		return &x.skips[n]
+		return x.skips[n], true
 	}
-	return nil
+	return skip{}, false
 }

@@ -285,6 +285,20 @@ func TestDownload(t *testing.T) {
 			l, _ := pictures(t)
 			plan := must(l.player().Collect(context.Background(), l.stream, dawn+second/2, dawn+11*second+5000, true))
 			hurt(l)
+			growing := plan.file()
+			followed := make(chan []byte)
+			go func() {
+				d := growing.Open(context.Background())
+				defer d.Close()
+				if _, err := d.Seek(0, io.SeekEnd); !errors.Is(err, ErrNotReady) {
+					t.Errorf("the end of a file that is not made: %v", err)
+				}
+				b, err := io.ReadAll(d)
+				if err != nil {
+					t.Error(err)
+				}
+				followed <- b
+			}()
 			var whole bytes.Buffer
 			x, sum, err := plan.WriteTo(context.Background(), &whole, nil)
 			if err != nil {
@@ -293,6 +307,12 @@ func TestDownload(t *testing.T) {
 			file := whole.Bytes()
 			if sum != sha256.Sum256(file) || x.Size != int64(len(file)) {
 				t.Errorf("%d bytes, said %d", len(file), x.Size)
+			}
+			if err := growing.make(context.Background(), io.Discard, nil); err != nil {
+				t.Error(err)
+			}
+			if !bytes.Equal(<-followed, file) {
+				t.Error("followed while it was made: other bytes")
 			}
 			d := x.Open(context.Background())
 			if got := must(io.ReadAll(d)); !bytes.Equal(got, file) {
@@ -399,7 +419,32 @@ func TestExportEnds(t *testing.T) {
 			t.Errorf("full after %d: %v", n, err)
 		}
 	}
+	// So does reading what was being made, as far as it came.
+	x := plan.file()
+	d := x.Open(context.Background())
+	ended := make(chan error)
+	go func() {
+		_, err := io.Copy(io.Discard, d)
+		d.Close()
+		ended <- err
+	}()
+	_ = x.make(context.Background(), &failing{30000}, nil)
+	if err := <-ended; !errors.Is(err, errFull) {
+		t.Errorf("following what failed: %v", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
+	never := plan.file()
+	d = never.Open(ctx)
+	go func() {
+		_, err := io.Copy(io.Discard, d)
+		d.Close()
+		ended <- err
+	}()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits any more: %v", err)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
 	if _, err := plan.Export(ctx, io.Discard, func(done int64) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}

@@ -161,7 +161,7 @@ func (j *Jobs) expire() {
 	for i := len(j.list) - 1; i >= 0; i-- {
 		x := j.list[i]
 		if x.export != nil {
-			tables += len(x.export.moov)
+			tables += x.export.tables()
 		}
 		if !x.Expires.IsZero() && now.After(x.Expires) || x.export != nil && tables > maxTables {
 			j.drop(i)
@@ -228,8 +228,8 @@ func (j *Jobs) Remove(id JobID) error {
 
 func (j *Jobs) end(x *job, s State) { x.State, x.Expires = s, j.now().Add(keepJobs) }
 
-// Open returns the file of a job that is done. Who asks for it must still have
-// the right.
+// Open returns the file of a job that is done, or being made: then reading it
+// goes on as the file does. Who asks for it must still have the right.
 func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -238,7 +238,7 @@ func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 		return nil, Job{}, err
 	}
 	x := j.list[i]
-	if x.State != Done {
+	if x.export == nil {
 		return nil, x.Job, fmt.Errorf("export %v: %w", id, ErrNotReady)
 	}
 	return x.export.Open(ctx), x.Job, nil
@@ -282,8 +282,10 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 	var export *Export
 	h := sha256.New()
 	if err == nil {
+		export = plan.file()
+		j.set(x, func() { x.export = export })
 		shown := 0.0
-		export, err = plan.Export(ctx, h, func(done int64) {
+		err = export.make(ctx, h, func(done int64) {
 			if p := float64(done) / float64(plan.payload); p-shown >= 0.01 {
 				shown = p
 				j.set(x, func() { x.Progress = min(p, 1) })
@@ -293,16 +295,17 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 	j.set(x, func() {
 		switch {
 		case err == nil:
-			x.export, x.Size, x.Gaps, x.Progress, x.Until = export, export.Size, export.Gaps, 1, x.To
+			x.Size, x.Gaps, x.Progress, x.Until = export.Size, export.Gaps, 1, x.To
 			h.Sum(x.SHA256[:0])
 			if plan.Next != 0 {
 				x.Until = plan.Next
 			}
 			j.end(x, Done)
 		case ctx.Err() != nil:
+			x.export = nil
 			j.end(x, Cancelled)
 		default:
-			x.Err = err
+			x.export, x.Err = nil, err
 			j.end(x, Failed)
 		}
 	})

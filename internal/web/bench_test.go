@@ -373,9 +373,18 @@ type fakeExports struct {
 	list []Export
 	err  error
 	data []byte
+	more io.Reader // of one that runs
 }
 
 type nopFile struct{ *bytes.Reader }
+
+// following is a file that is being made: it can only be read through.
+type following struct {
+	io.Reader
+	io.Seeker
+}
+
+func (following) Close() error { return nil }
 
 func (nopFile) Close() error { return nil }
 
@@ -385,7 +394,7 @@ func (f *fakeExports) Start(_ context.Context, by actor.Actor, o Order) (Export,
 	if f.err != nil {
 		return Export{}, f.err
 	}
-	e := Export{ID: media.NewID[struct{}]().String(), Order: o, State: ExportRunning, Progress: 0.25, By: by.Name, Created: time.Now()}
+	e := Export{ID: media.NewID[struct{}]().String(), Order: o, State: ExportWaiting, By: by.Name, Created: time.Now()}
 	f.list = append([]Export{e}, f.list...)
 	return e, nil
 }
@@ -417,7 +426,21 @@ func (f *fakeExports) finish(data []byte) {
 	e.Gaps = []Gap{{From: e.From, To: e.To, Cause: media.CameraLost}}
 }
 
-func (f *fakeExports) Open(string) (File, error) { return nopFile{bytes.NewReader(f.data)}, nil }
+// run begins the newest, which more is read from.
+func (f *fakeExports) run(more io.Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.more = more
+	e := &f.list[0]
+	e.State, e.Progress, e.FileName = ExportRunning, 0.25, "前門 2026-01-02.mp4"
+}
+
+func (f *fakeExports) Open(_ context.Context, id string) (File, error) {
+	if e, _ := f.Get(id); e.State == ExportRunning {
+		return following{Reader: f.more}, nil
+	}
+	return nopFile{bytes.NewReader(f.data)}, nil
+}
 
 func (f *fakeExports) Remove(_ actor.Actor, id string) error {
 	f.mu.Lock()

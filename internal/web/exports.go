@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/hex"
+	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -123,10 +124,16 @@ func (c *call) removeExport() error {
 //
 //vigil:clause 5.5.1.1
 func (c *call) downloadExport() error {
-	if c.export.State != ExportDone {
+	growing := c.export.State == ExportRunning
+	if c.export.State != ExportDone && !growing {
 		return say(http.StatusConflict, "export-not-ready")
 	}
-	f, err := c.Exports.Open(c.export.ID)
+	w, err := c.watch()
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	f, err := c.Exports.Open(w.ctx, c.export.ID)
 	if err != nil {
 		return err
 	}
@@ -137,15 +144,17 @@ func (c *call) downloadExport() error {
 			return err
 		}
 	}
-	w, err := c.watch()
-	if err != nil {
-		return err
-	}
-	defer w.close()
 	h := c.w.Header()
 	h.Set("Content-Type", "video/mp4")
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": c.export.FileName}))
 	h.Set("Cache-Control", "private, no-store")
+	p := &paced{watch: w}
+	if growing { // its size is not known yet, so there are no parts of it
+		if c.r.Method == http.MethodGet {
+			c.follow(p, f)
+		}
+		return nil
+	}
 	h.Set("ETag", `"`+hex.EncodeToString(c.export.SHA256)+`"`)
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} { // nothing of it is kept anywhere; If-Range goes with Range
 		c.r.Header.Del(name)
@@ -153,13 +162,22 @@ func (c *call) downloadExport() error {
 	if v := c.r.Header["Range"]; len(v) != 1 || strings.Contains(v[0], ",") { // many small parts cost us more than the caller: they get the whole
 		c.r.Header.Del("Range")
 	}
-	p := &paced{watch: w}
 	http.ServeContent(p, c.r, "", c.export.Created, f)
 	if p.outside {
 		h.Del("Content-Disposition")
 		return say(http.StatusRequestedRangeNotSatisfiable, "range-outside", "size", strconv.FormatInt(c.export.Size, 10))
 	}
 	return nil
+}
+
+// follow gives out a file while it is being made.
+func (c *call) follow(p *paced, f File) {
+	if _, err := io.CopyBuffer(p, f, make([]byte, 256<<10)); err != nil {
+		if p.ctx.Err() == nil {
+			c.Log.Warn("the export broke off", "export", c.export.ID, "err", err)
+		}
+		panic(http.ErrAbortHandler) // the caller must see that this is not the end
+	}
 }
 
 // A paced writer moves the deadline on with each piece, so that a long

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"vigil/internal/actor"
@@ -361,11 +362,24 @@ func TestExports(t *testing.T) {
 	p.want(200, "GET", "/exports/"+id, nil)
 	p.refused(409, "export-not-ready", "GET", "/exports/"+id+"/file", nil)
 	data := bytes.Repeat([]byte("0123456789"), 100_000)
+	b.exports.run(bytes.NewReader(data)) // comes as it is made
+	resp, got := p.do("GET", "/exports/"+id+"/file", nil, "Range", "bytes=5-")
+	if resp.StatusCode != 200 || !bytes.Equal(got, data) || resp.ContentLength != -1 || resp.Header.Get("ETag") != "" || !strings.Contains(resp.Header.Get("Content-Disposition"), "filename*") {
+		t.Errorf("while it runs: %d, %d of %d bytes, %v", resp.StatusCode, len(got), resp.ContentLength, resp.Header)
+	}
+	b.exports.run(io.MultiReader(bytes.NewReader(data), iotest.ErrReader(errors.New("disk away"))))
+	resp, err := p.http.Do(p.request("GET", base+"/exports/"+id+"/file", nil))
+	must(t, err)
+	got, err = io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil || len(got) > len(data) {
+		t.Errorf("half a file ends like a whole one: %d bytes", len(got))
+	}
 	b.exports.finish(data)
 	if got := p.want(200, "GET", "/exports", nil)["exports"].([]any); len(got) != 1 || got[0].(object)["cameraName"] != "Door" || got[0].(object)["sha256"] == "" {
 		t.Errorf("%v", got)
 	}
-	resp, got := p.do("GET", "/exports/"+id+"/file", nil)
+	resp, got = p.do("GET", "/exports/"+id+"/file", nil)
 	if resp.StatusCode != 200 || !bytes.Equal(got, data) || !strings.Contains(resp.Header.Get("Content-Disposition"), "attachment; filename*=utf-8''") {
 		t.Errorf("%d, %d bytes, %v", resp.StatusCode, len(got), resp.Header)
 	}
@@ -392,7 +406,7 @@ func TestExports(t *testing.T) {
 	}
 	p.want(204, "DELETE", "/exports/"+id, nil)
 	p.refused(404, "not-found", "GET", "/exports/"+id, nil)
-	if n := len(b.recorded("export.download")); n != 2+1+3+2 {
+	if n := len(b.recorded("export.download")); n != 2+2+1+3+2 {
 		t.Errorf("%d downloads recorded", n)
 	}
 	if got := b.recorded(audit.Export); len(got) != 1+3+3 || got[0].Actor.Name != "amy" {

@@ -92,8 +92,9 @@ type Exports interface {
 	Start(ctx context.Context, by actor.Actor, o Order) (Export, error)
 	List() []Export // newest first
 	Get(id string) (Export, bool)
-	// Open returns the file of a finished export.
-	Open(id string) (File, error)
+	// Open returns the file of an export that is done or running, for as long as ctx lasts. Of one
+	// that runs, reading goes on as the file does, and its end is known only when it is done.
+	Open(ctx context.Context, id string) (File, error)
 	// Remove cancels or removes.
 	Remove(by actor.Actor, id string) error
 }
@@ -126,7 +127,7 @@ type Export struct {
 	State    ExportState
 	Progress float64 // 0 to 1
 	Size     int64   // bytes, once done
-	FileName string  // once done
+	FileName string  // once running
 	SHA256   []byte  // of the file, once done
 	Gaps     []Gap
 	Why      text.Note // when it failed: its text is export.<code>
