@@ -62,13 +62,16 @@ type Options struct {
 	// Rounds of PBKDF2 for the first start; 0 measures the machine. Less than
 	// the floor is only for tests of other packages.
 	Rounds int
-	// Now is the clock; nil is the machine's.
+	// Now is the clock, which can be set; nil is the machine's.
 	Now func() time.Time
+	// Uptime counts on when the clock is set; nil is the machine's.
+	Uptime func() time.Duration
 }
 
 // A Place holds the accounts and who is signed in. Safe for many callers.
 type Place struct {
-	now      func() time.Time
+	now      func() time.Time // the clock
+	steady   func() time.Time // the clock as it was at the start, and the time since then
 	audit    Recorder
 	hasher   hasher
 	throttle throttle
@@ -124,6 +127,11 @@ func Open(o Options) (*Place, error) {
 	}
 	if p.now == nil {
 		p.now = time.Now
+	}
+	begin := p.now()
+	p.steady = func() time.Time { return begin.Add(o.Uptime()) }
+	if o.Uptime == nil {
+		p.steady = func() time.Time { return begin.Add(time.Since(begin)) }
 	}
 	p.throttle.m = map[string]*counter{}
 	switch _, err := p.accounts.Load(&p.doc); {
@@ -224,7 +232,7 @@ func (p *Place) Accounts() (list []Account) {
 			x.Last = a.Last.At
 		}
 		for _, s := range p.signed {
-			if fold(s.account) == fold(a.Name) && s.alive(p.now()) {
+			if fold(s.account) == fold(a.Name) && s.alive(p.steady()) {
 				x.Sessions++
 			}
 		}

@@ -71,9 +71,10 @@ type bench struct {
 	keys [2]seal.Key
 	p    *Place
 	now  time.Time // the clock stands still until sleep
+	up   time.Duration
 }
 
-func (b *bench) sleep(d time.Duration) { b.now = b.now.Add(d) }
+func (b *bench) sleep(d time.Duration) { b.now, b.up = b.now.Add(d), b.up+d }
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, mem: durable.NewMem(), log: &log{}, keys: [2]seal.Key{seal.NewKey(), seal.NewKey()}, now: time.Now()}
@@ -86,7 +87,8 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) open() {
 	b.t.Helper()
-	p, err := Open(Options{FS: b.mem, Dir: "state", Accounts: b.keys[0], Sessions: b.keys[1], Audit: b.log, Rounds: 1000, Now: func() time.Time { return b.now }})
+	begin := b.up
+	p, err := Open(Options{FS: b.mem, Dir: "state", Accounts: b.keys[0], Sessions: b.keys[1], Audit: b.log, Rounds: 1000, Now: func() time.Time { return b.now }, Uptime: func() time.Duration { return b.up - begin }})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -430,6 +432,33 @@ func TestSessionEnds(t *testing.T) {
 	for _, bad := range []string{"", "x", token[:42], token + "A", strings.Repeat("A", 43)} {
 		if _, err := b.p.Session(bad); !errors.Is(err, ErrSignedOut) {
 			t.Errorf("token %q: %v", bad, err)
+		}
+	}
+}
+
+// TestSessionAndClock: a step of the clock neither ends a session nor lengthens
+// it; after a restart there is nothing but the clock, and one that was used in its future has ended.
+//
+//vigil:clause 5.2.5.1
+func TestSessionAndClock(t *testing.T) {
+	for _, step := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		b := newBench(t)
+		_, s := b.claim()
+		b.now = b.now.Add(step)
+		b.sleep(Idle - time.Second)
+		if !s.Alive() {
+			t.Errorf("%v: signed out by the clock", step)
+		}
+		b.p.Used(s)
+		b.sleep(Idle)
+		if s.Alive() {
+			t.Errorf("%v: idle for %v and still signed in", step, Idle)
+		}
+		token, _, _ := b.p.SignIn(context.Background(), desk, "amy", good)
+		b.now = b.now.Add(-2 * step)
+		b.open()
+		if _, err := b.p.Session(token); !errors.Is(err, ErrSignedOut) {
+			t.Errorf("%v: signed in after a restart on another day: %v", step, err)
 		}
 	}
 }

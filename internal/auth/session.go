@@ -114,10 +114,10 @@ func (p *Place) loadSessions() error {
 		if err != nil || len(h) != 32 || a == nil || r.Created.Before(a.Changed) { // an old file outlives no password
 			continue
 		}
-		s := &Session{ID: r.ID, account: r.Account, source: r.Source, created: r.Created, hash: [32]byte(h), now: p.now, ended: make(chan struct{})}
+		s := &Session{ID: r.ID, account: r.Account, source: r.Source, created: r.Created, hash: [32]byte(h), now: p.steady, ended: make(chan struct{})}
 		s.seen.Store(r.Seen.UnixNano())
 		s.kept.Store(r.Seen.UnixNano())
-		if s.alive(p.now()) && !r.Created.After(p.now()) {
+		if now := p.steady(); s.alive(now) && !r.Created.After(now) && !r.Seen.After(now) {
 			p.signed[s.hash] = s
 		}
 	}
@@ -133,8 +133,8 @@ func (p *Place) begin(name, source string) (token string, s *Session, err error)
 	token = base64.RawURLEncoding.EncodeToString(raw[:])
 	var id [6]byte
 	rand.Read(id[:])
-	now := p.now()
-	s = &Session{ID: hex.EncodeToString(id[:]), account: name, source: source, created: now, hash: sha256.Sum256([]byte(token)), now: p.now, ended: make(chan struct{})}
+	now := p.steady()
+	s = &Session{ID: hex.EncodeToString(id[:]), account: name, source: source, created: now, hash: sha256.Sum256([]byte(token)), now: p.steady, ended: make(chan struct{})}
 	s.seen.Store(now.UnixNano())
 	if err := p.record(s.Actor(), audit.SignIn, name, ""); err != nil {
 		return "", nil, err
@@ -287,7 +287,7 @@ func (p *Place) endAll(name, why string) {
 
 // Count tells how many people are signed in.
 func (p *Place) Count() (n int) {
-	now := p.now()
+	now := p.steady()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.signed {

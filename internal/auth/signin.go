@@ -142,7 +142,7 @@ func (p *Place) Subject(s *Session) (access.Subject, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.find(s.account)
-	if a == nil || !s.alive(p.now()) {
+	if a == nil || !s.alive(p.steady()) {
 		return access.Subject{}, ErrSignedOut
 	}
 	return a.subject(s.Actor()), nil
