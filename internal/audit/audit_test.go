@@ -12,6 +12,7 @@ import (
 	"path"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,10 +37,11 @@ type desk struct {
 }
 
 func newDesk(t testing.TB) *desk {
-	at := time.Date(2026, 9, 22, 12, 0, 0, 1, time.UTC)
+	start := time.Date(2026, 9, 22, 12, 0, 0, 1, time.UTC)
+	var asked atomic.Int64
 	d := &desk{t: t, disk: durable.NewMem()}
 	d.opts = Options{
-		Now:     func() time.Time { at = at.Add(time.Second); return at },
+		Now:     func() time.Time { return start.Add(time.Duration(asked.Add(1)) * time.Second) },
 		Clock:   func() string { return "synchronised" },
 		Trouble: func(err error) { d.trouble = append(d.trouble, err) },
 		File:    4000,
