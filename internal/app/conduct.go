@@ -138,7 +138,7 @@ func patience(code string) time.Duration {
 	switch code {
 	case "":
 		return silentAfter
-	case "waiting-for-key-frame": // camera.NoKeyFrame; the core does not import what parses
+	case wire.NoKeyFrame:
 		return keylessAfter
 	}
 	return lostAfter

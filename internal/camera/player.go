@@ -122,6 +122,8 @@ func (p *player) Unit(track int, u *depay.Unit) {
 	case !video && (p.stale || p.place[track] == 0):
 		p.stale = true
 		return
+	case !video && p.code == NoKeyFrame:
+		return
 	}
 	var cause media.Cause
 	switch {
@@ -158,8 +160,11 @@ func (p *player) Unit(track int, u *depay.Unit) {
 func (p *player) tell(code string) {
 	p.code = code
 	s := Status{State: Playing, Code: code, Link: p.agreed.Link, Notes: slices.Clone(p.notes), Tracks: slices.Clone(p.list)}
-	if !p.started {
+	switch {
+	case !p.started:
 		s.State = Connecting
+	case code == NoKeyFrame:
+		s.State = Stalled
 	}
 	p.sink.Status(s)
 }
@@ -219,7 +224,10 @@ func (p *player) Tick(s *rtsp.Stats) error {
 		}
 		return &rtsp.Error{Code: StreamStopped, Args: map[string]string{"seconds": seconds(silent)}}
 	}
-	if p.code != NoKeyFrame && time.Duration(mono-max(p.picture, s.Started)) > StallAfter {
+	switch without := time.Duration(mono - max(p.picture, s.Started)); {
+	case p.started && without > keylessRetry:
+		return &rtsp.Error{Code: NoKeyFrame}
+	case p.code != NoKeyFrame && without > StallAfter:
 		p.tell(NoKeyFrame)
 	}
 	if len(p.agreed.Tracks) > 1 && s.Usable[1] == 0 && !p.silenced && time.Duration(mono-s.Started) > StallAfter {

@@ -25,7 +25,7 @@ type Probed struct {
 
 const (
 	probeLook = 2 * time.Second  // of pictures
-	probeMost = 20 * time.Second // in all; key frames may be far apart
+	probeMost = 16 * time.Second // in all, less than who asks waits; key frames may be far apart
 )
 
 var errProbed = errors.New("seen enough")

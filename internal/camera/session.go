@@ -33,7 +33,7 @@ type State string
 const (
 	Connecting State = "connecting" // a try is under way; the code tells how the last one ended
 	Playing    State = "playing"    // pictures come
-	Stalled    State = "stalled"    // connected, and nothing usable came for StallAfter
+	Stalled    State = "stalled"    // connected, and nothing usable came for StallAfter; a try may follow
 	Failed     State = "failed"     // the try ended; the code says how
 )
 
@@ -63,6 +63,11 @@ const (
 // up. Packets of a picture that cannot be decoded yet are something: cameras
 // exist that send a key frame every few minutes (INTEROP row 14).
 const StallAfter = 10 * time.Second
+
+// keylessRetry is how long a stream that was recorded may go on without a
+// picture that can be used. It has lost something, and its next key frame may be minutes away; a new
+// connection usually begins with one. A stream that has not begun yet is not asked again: it would never come to an end.
+const keylessRetry = 2 * StallAfter
 
 // A Session keeps one stream alive. What it learnt about the camera outlives a
 // Run. The zero value is ready; one Run at a time.
@@ -127,7 +132,7 @@ type backoff struct {
 
 // The pauses. The first after a stream that played is the shortest, since a
 // camera that restarts is to be recorded again soon, and one that plays for
-// moments only is away for no longer than it played; for the same reason a
+// moments only is to be missed for a fifth of the time at most; for the same reason a
 // camera that is not there at all is asked often for the first minutes, which costs it
 // nothing. One that refuses us is left alone for longer; how long it was not
 // there before has no part in that, for cameras refuse while they start.
@@ -147,7 +152,7 @@ func (b *backoff) next(code string, played time.Duration, spin float64) time.Dur
 	}
 	first, most := shortest, longest
 	if played > time.Second { // less is a camera that our coming fells
-		most = min(played, longest)
+		most = min(max(played/4, shortest), longest)
 	}
 	switch code {
 	case rtsp.Unreachable, rtsp.Refused, rtsp.NoAnswer, rtsp.DNSFailed:

@@ -161,7 +161,11 @@ func (in *inlet) status(st wire.Status) {
 	if s.owner != in {
 		return
 	}
-	if st.State == wire.Waiting {
+	switch {
+	case st.State != wire.Waiting:
+	case st.Why.Code == wire.NoKeyFrame: // what was sent was lost on the way
+		s.sink.Down(media.Network)
+	default:
 		s.sink.Down(media.CameraLost)
 	}
 	s.events.Status(s.camera, s.id, st)

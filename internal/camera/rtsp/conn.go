@@ -21,6 +21,7 @@ type conn struct {
 	sc     *scanner
 	cert   *Certificate
 	cseq   int
+	unsaid int // requests without a reply
 	cred   *credential
 	id     string // of the session; "" before SETUP, and where a camera gives none
 	begun  bool   // a SETUP was accepted: there is something to lose and to end
@@ -71,6 +72,7 @@ func (c *conn) send(method, url string, extra ...field) (int, error) {
 	}
 	c.buf = appendRequest(c.buf[:0], method, url, append(fields, extra...))
 	err := c.write(c.buf)
+	c.unsaid++
 	clear(c.buf) // the password, where Basic was allowed
 	return c.cseq, err
 }
@@ -177,15 +179,21 @@ func (c *conn) reply(ctx context.Context, step string, n int) (*message, error) 
 				return nil, c.lost(ctx, step, err)
 			}
 		default:
-			// A number we never used: the camera cannot count. Foscam C1 says 0
-			// (luisiam/homebridge-foscamcamera#6).
-			if got := it.msg.cseq(); got <= 0 || got >= n {
-				if it.msg.status >= 200 {
-					return it.msg, nil
-				}
+			if it.msg.status >= 200 && c.settles(it.msg, n) {
+				return it.msg, nil
 			}
 		}
 	}
+}
+
+// settles tells whether a final reply is that to request n, the newest. With a
+// number that we have not used, or that was another's while only this one is open, the camera cannot
+// count: Foscam C1 says 0 (luisiam/homebridge-foscamcamera#6).
+func (c *conn) settles(m *message, n int) bool {
+	alone := c.unsaid <= 1
+	c.unsaid = max(c.unsaid-1, 0)
+	got := m.cseq()
+	return alone || got <= 0 || got >= n
 }
 
 // answer lets a camera have its way with a request of its own.

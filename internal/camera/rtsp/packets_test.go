@@ -54,13 +54,16 @@ func TestSequence(t *testing.T) {
 		{"both at once", "10 40000 11 40001 12 40002 13", "u0 hold u0 hold u0 hold u0"},
 		{"a long gap that can be", "0 3000", "u0 u2999"},
 		{"one that cannot", "0 3001 3002 3003", "u0 hold hold restart"},
+		{"anew, a very little back", "50 51 45+ 46+ 47+ 48+", "u0 u0 hold hold restart u0"},
+		{"newer and in order", "50+ 51+ 53+", "u0 u0 u1"},
+		{"a stray one, newer", "50 51 45+ 52 53 46+ 54", "u0 u0 hold u0 u0 hold u0"},
 	} {
 		var q sequence
 		var got []string
 		for f := range strings.FieldsSeq(c.in) {
 			var n int
 			fmt.Sscan(f, &n)
-			v, lost := q.add(uint16(n))
+			v, lost := q.add(uint16(n), strings.HasSuffix(f, "+"))
 			got = append(got, []string{fmt.Sprintf("u%d", lost), "late", "hold", "restart"}[v])
 		}
 		if strings.Join(got, " ") != c.want {
@@ -203,7 +206,7 @@ func FuzzPackets(f *testing.F) {
 		}
 		parseRTCP(b, 3)
 		var q sequence
-		r := &reorder{out: func(b []byte, _ int64) { q.add(binary.BigEndian.Uint16(b)) }}
+		r := &reorder{out: func(b []byte, _ int64) { q.add(binary.BigEndian.Uint16(b), false) }}
 		for i := 0; i+1 < len(b); i += 2 {
 			r.push(binary.BigEndian.Uint16(b[i:]), b[i:i+2], int64(i)<<20)
 			if r.held < 0 || r.held > reorderMost {

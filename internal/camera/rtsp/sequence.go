@@ -27,8 +27,9 @@ const (
 
 // add takes the number of the next packet. lost packets are missing before it
 // when it is of use. A far jump is a restart only after a few packets that
-// follow each other (INTEROP row 16); a stray one changes nothing.
-func (q *sequence) add(seq uint16) (v verdict, lost int) {
+// follow each other (INTEROP row 16); a stray one changes nothing. newer says that the packet cannot be an old
+// one, whatever its number: then a small step back is a jump as well.
+func (q *sequence) add(seq uint16, newer bool) (v verdict, lost int) {
 	if !q.started {
 		q.started, q.next = true, seq+1
 		return use, 0
@@ -37,7 +38,7 @@ func (q *sequence) add(seq uint16) (v verdict, lost int) {
 	case d >= 0 && d < maxDropout:
 		q.next, q.run = seq+1, 0
 		return use, int(d)
-	case d < 0 && d >= -maxMisorder:
+	case d < 0 && d >= -maxMisorder && !newer:
 		return late, 0
 	}
 	if q.run > 0 && seq == q.odd {

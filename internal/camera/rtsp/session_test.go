@@ -227,12 +227,15 @@ func TestSessionNumbers(t *testing.T) {
 
 // TestNumbersOfReplies: cameras that cannot count.
 func TestNumbersOfReplies(t *testing.T) {
-	for why, number := range map[string]string{"always 0 (Foscam C1)": "0", "none": "", "a word": "x", "far ahead": "1000"} {
+	for why, number := range map[string]string{"always 0 (Foscam C1)": "0", "none": "", "a word": "x", "far ahead": "1000", "always 1": "1", "one behind": "-1"} {
 		f := &fake{t: t, sdp: h264SDP, base: "URL"}
 		f.script = func(c *fakeConn, m *message) bool {
 			for i := range m.fields {
-				if m.fields[i].name == "cseq" {
-					m.fields[i].value = number
+				if m.fields[i].name != "cseq" {
+					continue
+				}
+				if m.fields[i].value = number; number == "-1" {
+					m.fields[i].value = fmt.Sprint(m.cseq() - 1)
 				}
 			}
 			return false
@@ -508,6 +511,25 @@ func TestForeignTypes(t *testing.T) {
 	}
 }
 
+// TestCountsAnewNearby: the numbers go back by less than late packets may be
+// late, which over TCP none is.
+func TestCountsAnewNearby(t *testing.T) {
+	packets := film(t)
+	f := &fake{t: t, sdp: h264SDP, base: "URL"}
+	f.media = func(c *fakeConn) {
+		for i, p := range packets {
+			if i >= 60 {
+				binary.BigEndian.PutUint16(p[2:], binary.BigEndian.Uint16(p[2:])-10)
+			}
+			c.show(0, p)
+		}
+	}
+	s, err := run(t, Options{URL: f.start()}, nil, units(22))
+	if err != nil || s.lost != 0 || s.stats.Lost != 0 {
+		t.Errorf("%v, %d lost, %+v", err, s.lost, s.stats)
+	}
+}
+
 // TestLoss: what is missing is counted, and the stream goes on at the next
 // random access unit.
 // TestNewSource: the encoder starts anew within the session, under another
@@ -624,7 +646,10 @@ func TestKeepAlive(t *testing.T) {
 			ctx := t.Context()
 			u, _ := ParseURL("rtsp://cam/s")
 			start := time.Now()
-			s := &seen{tick: func(*Stats) error {
+			s := &seen{tick: func(st *Stats) error {
+				if st.Usable[0] != 0 {
+					t.Errorf("%s: messages alone are taken for pictures", c.why)
+				}
 				if time.Since(start) > 17*time.Second {
 					return errEnough
 				}
@@ -641,6 +666,38 @@ func TestKeepAlive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNonceOfKeepAlive: a nonce that runs out again and again while the stream
+// plays, which the camera does not call stale, is no wrong password.
+func TestNonceOfKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		nonce := func() string { return fmt.Sprint("n", int(time.Since(begin)/(4*time.Second))) }
+		denied := 0
+		f := &fake{t: t, sdp: h264SDP, base: "URL", media: silentFilm}
+		f.script = func(fc *fakeConn, m *message) bool {
+			if strings.Contains(m.get("authorization"), `nonce="`+nonce()+`"`) {
+				return false
+			}
+			denied++
+			fc.reply(m, 401, field{"WWW-Authenticate", `Digest realm="r", nonce="` + nonce() + `"`})
+			return true
+		}
+		f.setup = func(_ *fakeConn, m *message) []field {
+			return []field{{"Transport", m.get("transport")}, {"Session", "1234;timeout=10"}}
+		}
+		u, _ := ParseURL("rtsp://cam/s")
+		s := &seen{tick: func(*Stats) error {
+			if time.Since(begin) > time.Minute {
+				return errEnough
+			}
+			return nil
+		}}
+		if err := Play(t.Context(), Options{URL: u, Dial: f.pipe, User: "u", Password: NewPassword("p"), LegacyMD5: true}, nil, s); err != errEnough || denied < 8 {
+			t.Errorf("%v, %d times asked for another", err, denied)
+		}
+	})
 }
 
 // silentFilm keeps a session busy with packets that are no pictures.

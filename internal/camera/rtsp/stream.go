@@ -152,8 +152,11 @@ func (s *session) sayAlive() (err error) {
 
 // replied handles the answer to a keep-alive.
 func (s *session) replied(m *message) error {
-	if n := m.cseq(); n >= 0 && n != s.keep.cseq {
+	if m.status < 200 || !s.c.settles(m, s.keep.cseq) {
 		return nil // to one that was long given up
+	}
+	if m.status != 401 && s.c.cred != nil {
+		s.c.cred.accepted = true
 	}
 	switch m.status {
 	case 401: // the nonce has run out: once more with the new one

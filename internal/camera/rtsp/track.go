@@ -32,6 +32,7 @@ type track struct {
 	arrived int64
 	bye     int64 // Clock.Mono of a goodbye that no packet followed; 0 none
 	broken  map[string]bool
+	slices  uint64 // of the depacketizer, when last looked at
 }
 
 // A heldPacket waits for the judgement of a far jump or of another source.
@@ -109,7 +110,8 @@ func (t *track) ordered(b []byte, arrived int64) {
 		t.s.stats.Faults++ // only after decryption can it have become so
 		return
 	}
-	v, lost := t.seq.add(p.seq)
+	// Over TCP nothing comes late, so what is stamped later than all before was sent later.
+	v, lost := t.seq.add(p.seq, t.order == nil && int32(p.time-t.time) > 0)
 	switch v {
 	case late:
 		return
@@ -174,12 +176,23 @@ func (t *track) push(p *packet, b []byte, lost int, arrived int64) {
 	if err != nil {
 		t.s.stats.Faults++
 		t.fault("depacketize", err)
-	} else {
+	} else if t.lives() {
 		t.s.stats.Usable[t.place] = mono
 	}
 	for i := range units {
 		t.s.h.Unit(t.place, &units[i])
 	}
+}
+
+// lives tells whether the packet just pushed shows that the encoder works.
+func (t *track) lives() bool {
+	s, ok := t.depay.(depay.Slicer)
+	if !ok {
+		return true
+	}
+	was := t.slices
+	t.slices = s.Slices()
+	return t.slices != was
 }
 
 // fault notes each kind of fault once per session.

@@ -75,6 +75,7 @@ func receive(c *net.UDPConn, camera netip.Addr, take func(b []byte), stranger fu
 	waiting, faults := false, 0
 	for faults < 100 {
 		n, from, err := c.ReadFromUDPAddrPort(buf)
+		expired := false
 		switch {
 		case err == nil && from.Addr().Unmap() != camera:
 			stranger()
@@ -84,11 +85,11 @@ func receive(c *net.UDPConn, camera netip.Addr, take func(b []byte), stranger fu
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded): // only to look after what is held back
-			waiting = false
+			expired = true
 		default: // an ICMP error about what we sent: no reason to stop, but none to spin either
 			faults++
 		}
-		if w := wait(); w != waiting {
+		if w := wait(); w != waiting || expired { // a deadline that has passed fails every read from then on
 			waiting = w
 			var until time.Time
 			if w {

@@ -265,6 +265,7 @@ func (p *process) probe(spec wire.Spec) {
 		ctx, cancel := context.WithTimeout(p.ctx, probeTime)
 		defer cancel()
 		found := p.src.Probe(ctx, spec)
+		found.Notes = found.Notes[:min(len(found.Notes), wire.MaxNotes)]
 		frame, err := wire.Append(nil, spec.ID, &found)
 		if err != nil {
 			slog.Error("probe found what cannot be told", "error", err)

@@ -65,6 +65,10 @@ const (
 	Ended      State = "ended"      // stopped by a Stop: the last frame for this number
 )
 
+// NoKeyFrame is the code of a Status: pictures come, and decoding cannot start
+// with any of them. While Waiting, because one was lost and the next key frame is far.
+const NoKeyFrame = "waiting-for-key-frame"
+
 // Status says how a stream is.
 type Status struct {
 	State State  `json:"state"`

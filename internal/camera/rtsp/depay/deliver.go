@@ -118,6 +118,9 @@ func (a *assembler) Restart() {
 // Track is what is known of the track.
 func (a *assembler) Track() *media.Track { return a.current }
 
+// Slices counts the parts of pictures that came.
+func (a *assembler) Slices() uint64 { return a.slices }
+
 // ClockRate is that of every video.
 func (a *assembler) ClockRate() int { return 90000 }
 

@@ -71,6 +71,13 @@ type Depacketizer interface {
 	ClockRate() int
 }
 
+// A Slicer is a depacketizer of a coding in which much that is sent is no
+// picture: parameter sets, delimiters, messages. An encoder that hangs may go on with those.
+type Slicer interface {
+	// Slices counts the parts of pictures that came, whether or not they could be used.
+	Slices() uint64
+}
+
 // New returns the depacketizer for a track of a description.
 func New(m sdp.Media) (Depacketizer, error) {
 	if m.Doubt {

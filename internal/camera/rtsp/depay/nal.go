@@ -89,8 +89,9 @@ type assembler struct {
 	units  []Unit
 	fault  error
 
-	markers   int  // pictures whose marker proved true
-	noMarkers bool // the marker has lied
+	slices    uint64 // that came, of whatever became of their pictures
+	markers   int    // pictures whose marker proved true
+	noMarkers bool   // the marker has lied
 
 	started bool // a unit was handed out
 	lossy   bool // pictures are missing: nothing is handed out until a random access unit
@@ -266,6 +267,7 @@ func (a *assembler) border(at int) {
 }
 
 func (a *assembler) slice(at int, nal []byte) {
+	a.slices++
 	first := a.coding.first(nal, a.pic.has || a.closed)
 	switch {
 	case first:

@@ -82,5 +82,13 @@ func (d *prober) Track() *media.Track {
 	return d.found.Track()
 }
 
+// Slices is that of the codec, once it is known.
+func (d *prober) Slices() uint64 {
+	if s, ok := d.found.(Slicer); ok {
+		return s.Slices()
+	}
+	return 0
+}
+
 // ClockRate is that of every video.
 func (d *prober) ClockRate() int { return 90000 }
