@@ -53,7 +53,7 @@ func (s *session) teardown() {
 	s.c.nc.SetReadDeadline(until) // closing anyway
 	for time.Now().Before(until) {
 		it, err := s.c.sc.next()
-		if err != nil || it.msg != nil && it.msg.method == "" && it.msg.cseq() == n {
+		if err != nil || it.msg != nil && it.msg.method == "" && s.c.settles(it.msg, n) {
 			return
 		}
 	}

@@ -152,7 +152,7 @@ func TestUDPFaults(t *testing.T) {
 		switch {
 		case st.Lost == 0:
 			before = s.units[0]
-		case st.Lost == 1 && s.units[0] > before+60: // and it goes on after that
+		case st.Lost == 1 && s.units[0] > before+20: // and it goes on after that
 			return errEnough
 		}
 		return nil
