@@ -220,7 +220,7 @@ func (p *player) Tick(s *rtsp.Stats) error {
 	silent := time.Duration(mono - max(s.Usable[0], s.Started))
 	if silent > StallAfter {
 		if s.Usable[0] == 0 {
-			return &rtsp.Error{Code: NoPackets, Args: map[string]string{"seconds": seconds(silent), "transport": string(p.agreed.Transport)}}
+			return silence(s, p.agreed.Transport, silent)
 		}
 		return &rtsp.Error{Code: StreamStopped, Args: map[string]string{"seconds": seconds(silent)}}
 	}

@@ -220,7 +220,15 @@ func TestStall(t *testing.T) {
 	p, _, h = newPlayer(small)
 	s = &rtsp.Stats{Started: h.mono, Packets: 100}
 	h.tick(StallAfter + time.Second)
-	if err := p.Tick(s); !errors.As(err, &e) || e.Code != NoPackets || e.Args["transport"] != "tcp" {
+	if err := p.Tick(s); !errors.As(err, &e) || e.Code != NoPackets {
+		t.Error(err)
+	}
+	s.Packets, s.Foreign = 0, 50
+	if err := p.Tick(s); !errors.As(err, &e) || e.Code != Undeclared {
+		t.Error(err)
+	}
+	s.Foreign, p.agreed.Transport = 0, rtsp.UDP
+	if err := p.Tick(s); !errors.As(err, &e) || e.Code != NoDatagrams {
 		t.Error(err)
 	}
 }

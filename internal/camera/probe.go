@@ -100,7 +100,7 @@ func (p *prober) Tick(s *rtsp.Stats) error {
 	case p.units > 0 && time.Duration(mono-p.picked) >= probeLook:
 		return errProbed
 	case time.Duration(mono-max(s.Usable[0], s.Started)) > StallAfter:
-		return &rtsp.Error{Code: NoPackets, Args: map[string]string{"seconds": seconds(StallAfter), "transport": string(p.seen.Transport)}}
+		return silence(s, p.seen.Transport, StallAfter)
 	case time.Duration(mono-p.start) > probeMost:
 		p.Note(rtsp.Note{Code: NoKeyFrame})
 		return errProbed

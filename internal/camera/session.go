@@ -51,13 +51,27 @@ type Status struct {
 
 // The codes of this package.
 const (
-	NoPackets     = "no-packets"            // seconds, transport: none ever came
+	NoPackets     = "no-packets"            // seconds: none ever came
+	NoDatagrams   = "no-packets-udp"        // seconds: the same, over UDP
+	Undeclared    = "undeclared-packets"    // what came is not what was declared
 	StreamStopped = "stream-stopped"        // seconds
 	NoKeyFrame    = "waiting-for-key-frame" // packets come and decoding cannot start yet
 	AudioSilent   = "audio-silent"          // a note: the sound was set up and sends nothing
 	AudioInvalid  = "audio-left-out"        // a note; what
 	NoteClock     = "camera-clock-jumped"   // a note
 )
+
+// silence says why nothing that can be used ever came.
+func silence(s *rtsp.Stats, t rtsp.Transport, d time.Duration) error {
+	code := NoPackets
+	switch {
+	case s.Packets == 0 && s.Foreign > 0:
+		code = Undeclared
+	case s.Packets == 0 && t == rtsp.UDP:
+		code = NoDatagrams
+	}
+	return &rtsp.Error{Code: code, Args: map[string]string{"seconds": seconds(d)}}
+}
 
 // StallAfter is how long nothing usable may come before a connection is given
 // up. Packets of a picture that cannot be decoded yet are something: cameras
@@ -104,7 +118,8 @@ func (s *Session) Run(ctx context.Context, o rtsp.Options, sink Sink) error {
 		if errors.As(err, &e) {
 			status.Code, status.Args = e.Code, e.Args
 		}
-		if status.Code == NoPackets || status.Code == StreamStopped {
+		switch status.Code {
+		case NoPackets, NoDatagrams, Undeclared, StreamStopped:
 			status.State = Stalled
 		}
 		status.Retry = pause.next(status.Code, p.played(), s.spin())

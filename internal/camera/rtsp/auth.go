@@ -20,7 +20,7 @@ type credential struct {
 	realm, nonce   string
 	opaque         string
 	hasOpaque      bool
-	qop            bool
+	qop            string // "auth", "auth-int", or "" when the camera did not say
 	count          int
 	accepted       bool // a request with it was not refused
 }
@@ -65,12 +65,18 @@ func choose(all []challenge, o *Options) (*credential, *Error) {
 				continue
 			}
 			qop := c.params["qop"]
-			if qop != "" && !lists(qop, "auth") {
-				continue // auth-int alone: no camera is known to want it
+			switch {
+			case qop == "":
+			case lists(qop, "auth"):
+				qop = "auth"
+			case lists(qop, "auth-int"):
+				qop = "auth-int"
+			default:
+				continue
 			}
 			opaque, has := c.params["opaque"]
 			return &credential{user: o.User, password: o.Password.text, hash: d.hash, algorithm: algorithm, session: sess,
-				realm: c.params["realm"], nonce: c.params["nonce"], opaque: opaque, hasOpaque: has, qop: qop != ""}, nil
+				realm: c.params["realm"], nonce: c.params["nonce"], opaque: opaque, hasOpaque: has, qop: qop}, nil
 		}
 	}
 	var schemes []string
@@ -99,7 +105,7 @@ func (c *credential) header(method, url string) string {
 	}
 	a1 := c.user + ":" + unescape(c.realm) + ":" + c.password
 	cnonce := ""
-	if c.qop || c.session {
+	if c.qop != "" || c.session {
 		var b [12]byte
 		rand.Read(b[:])
 		cnonce = hex.EncodeToString(b[:])
@@ -108,13 +114,17 @@ func (c *credential) header(method, url string) string {
 	if c.session {
 		h1 = c.hash(h1 + ":" + c.nonce + ":" + cnonce)
 	}
-	h2 := c.hash(method + ":" + url)
+	a2 := method + ":" + url
+	if c.qop == "auth-int" {
+		a2 += ":" + c.hash("") // no request of ours has a body
+	}
+	h2 := c.hash(a2)
 	var b strings.Builder
 	fmt.Fprintf(&b, `Digest username="%s", realm="%s", nonce="%s", uri="%s"`, escape(c.user), c.realm, c.nonce, url)
-	if c.qop {
+	if c.qop != "" {
 		c.count++
 		nc := fmt.Sprintf("%08x", c.count)
-		fmt.Fprintf(&b, `, response="%s", qop=auth, nc=%s, cnonce="%s"`, c.hash(h1+":"+c.nonce+":"+nc+":"+cnonce+":auth:"+h2), nc, cnonce)
+		fmt.Fprintf(&b, `, response="%s", qop=%s, nc=%s, cnonce="%s"`, c.hash(h1+":"+c.nonce+":"+nc+":"+cnonce+":"+c.qop+":"+h2), c.qop, nc, cnonce)
 	} else {
 		fmt.Fprintf(&b, `, response="%s"`, c.hash(h1+":"+c.nonce+":"+h2))
 		if c.session {

@@ -75,7 +75,7 @@ func TestChoose(t *testing.T) {
 		{"basic over TLS to anybody", insecure, []string{basic}, AuthUnsafe},
 		{"digest over TLS too", ca, []string{basic, md5}, ""},
 		{"unknown", plain, []string{`Negotiate`, `Digest realm="r", nonce="n", algorithm=MD4`}, AuthUnknown},
-		{"auth-int alone", plain, []string{`Digest realm="r", nonce="n", qop="auth-int"`}, AuthUnknown},
+		{"auth-int alone", plain, []string{`Digest realm="r", nonce="n", qop="auth-int"`}, ""},
 		{"nobody", Options{Link: LinkPlain}, []string{md5}, AuthNeeded},
 		{"nothing offered", plain, nil, AuthUnknown},
 	} {
@@ -102,7 +102,7 @@ func TestDigest(t *testing.T) {
 	if h := c.header("DESCRIBE", "rtsp://127.0.0.1:8554/cam"); !strings.Contains(h, `response="c471feaa17be22308a5800356809f5fc"`) {
 		t.Error(h)
 	}
-	c = &credential{user: "Mufasa", password: "Circle of Life", hash: digests[1].hash, algorithm: "SHA-256", realm: "http-auth@example.org", nonce: "n", qop: true, opaque: "o", hasOpaque: true}
+	c = &credential{user: "Mufasa", password: "Circle of Life", hash: digests[1].hash, algorithm: "SHA-256", realm: "http-auth@example.org", nonce: "n", qop: "auth", opaque: "o", hasOpaque: true}
 	h := c.header("GET", "/dir")
 	p := challengesOf(h)[0].params
 	sum := digests[1].hash
@@ -112,6 +112,15 @@ func TestDigest(t *testing.T) {
 	}
 	if p := challengesOf(c.header("GET", "/dir"))[0].params; p["nc"] != "00000002" {
 		t.Error("the nonce count does not rise: a replay")
+	}
+	chosen, err := choose([]challenge{{scheme: "digest", params: map[string]string{"realm": "r", "nonce": "n", "algorithm": "SHA-256", "qop": "auth-int"}}}, &Options{User: "u", Password: NewPassword("p")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = challengesOf(chosen.header("PLAY", "rtsp://c/s"))[0].params
+	want = sum(sum("u:r:p") + ":n:00000001:" + p["cnonce"] + ":auth-int:" + sum("PLAY:rtsp://c/s:"+sum("")))
+	if p["qop"] != "auth-int" || p["response"] != want {
+		t.Errorf("auth-int: %v", p)
 	}
 	c = &credential{user: `a"b`, password: "p", hash: legacyMD5, realm: `r\"r`, nonce: "n", session: true, algorithm: "MD5-sess"}
 	p = challengesOf(c.header("X", "u"))[0].params

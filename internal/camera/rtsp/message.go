@@ -90,8 +90,8 @@ func parseHead(head []byte) (m message, ok bool) {
 
 // bodySize returns what Content-Length says; ok is false when it cannot be.
 func (m *message) bodySize() (n int, ok bool) {
-	text := m.get("content-length")
-	if text == "" {
+	text, _, _ := strings.Cut(m.get("content-length"), ";") // some put a parameter there
+	if text = strings.TrimSpace(text); text == "" {
 		return 0, true
 	}
 	n, err := strconv.Atoi(text)

@@ -86,8 +86,8 @@ func (s *session) options(ctx context.Context) error {
 	m, err := s.c.request(ctx, "OPTIONS", s.c.to.String())
 	var refused *Error
 	switch {
-	case errors.As(err, &refused) && refused.Code == Lost && s.c.sc.heard && !s.c.redialled:
-		// answered, and closed: ask again for what matters
+	case errors.As(err, &refused) && refused.Code == Lost && !s.c.redialled:
+		// closed, with an answer or without: ask again for what matters
 		return s.c.redial(ctx)
 	case err != nil:
 		return err
@@ -96,7 +96,10 @@ func (s *session) options(ctx context.Context) error {
 	return nil
 }
 
-// describe asks for the session description, following one redirection to
+// hops is how often a camera may send us on.
+const hops = 3
+
+// describe asks for the session description, following redirections to
 // another port or path of the same host.
 func (s *session) describe(ctx context.Context) error {
 	var m *message
@@ -105,12 +108,12 @@ func (s *session) describe(ctx context.Context) error {
 		if m, err = s.c.request(ctx, "DESCRIBE", s.c.to.String(), field{"Accept", "application/sdp"}); err != nil {
 			return err
 		}
-		if m.status != 301 && m.status != 302 {
+		if !slices.Contains([]int{301, 302, 303, 307, 308}, m.status) {
 			break
 		}
-		to, ok := s.o.URL.redirected(m.get("location"))
-		if !ok || hop > 0 {
-			return fail(Redirect, nil, "location", m.get("location"))
+		to, ok := s.c.to.redirected(m.get("location"))
+		if !ok || hop == hops {
+			return fail(Redirect, nil, "location", withoutUser(m.get("location")))
 		}
 		s.c.close()
 		if s.c, err = connect(ctx, s.o, to); err != nil {

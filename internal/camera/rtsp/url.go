@@ -87,11 +87,30 @@ func (u URL) String() string {
 // redirected returns the address of a Location header: the same host, and
 // never from TLS to plain.
 func (u URL) redirected(location string) (URL, bool) {
-	to, err := ParseURL(strings.TrimSpace(location))
+	location = strings.TrimSpace(location)
+	if strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") {
+		_, origin, _ := cutURL(u.String())
+		location = origin + location
+	}
+	to, err := ParseURL(location)
 	if err != nil || !strings.EqualFold(to.host, u.host) || u.TLS() && !to.TLS() {
 		return URL{}, false
 	}
 	return to, true
+}
+
+// withoutUser takes the user and password out of an address that is to be shown.
+func withoutUser(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return s
+	}
+	host, path, slash := strings.Cut(rest, "/")
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if slash {
+		path = "/" + path
+	}
+	return scheme + "://" + host + path
 }
 
 // absolute tells whether a control is an address by itself.

@@ -69,10 +69,20 @@ func TestRedirected(t *testing.T) {
 	u, _ := ParseURL("rtsps://cam/x")
 	for location, ok := range map[string]bool{
 		"rtsps://cam:8322/y": true, " rtsps://CAM/y ": true,
-		"rtsp://cam/y": false, "rtsps://evil/y": false, "/y": false, "": false,
+		"rtsp://cam/y": false, "rtsps://evil/y": false, "/y": true, "//evil/y": false, "": false,
 	} {
 		if to, got := u.redirected(location); got != ok {
 			t.Errorf("%q: %v, %v", location, to, got)
+		}
+	}
+}
+
+func TestWithoutUser(t *testing.T) {
+	for in, want := range map[string]string{
+		"rtsp://admin:pa@ss@cam:554/x@y?z": "rtsp://cam:554/x@y?z", "rtsp://cam": "rtsp://cam", "rtsp://u@cam": "rtsp://cam", "cam/x@y": "cam/x@y", "": "",
+	} {
+		if got := withoutUser(in); got != want {
+			t.Errorf("%q: %q", in, got)
 		}
 	}
 }
