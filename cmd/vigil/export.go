@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +26,21 @@ type exportCmd struct {
 	Second bool      `help:"The second stream."`
 }
 
+// An exported is one file of an export: one coding, so a range may take several.
 type exported struct {
+	File     string      `json:"file"`
 	ID       string      `json:"id"`
+	From     int64       `json:"from"`
+	To       int64       `json:"to"`
+	Until    int64       `json:"until"`
+	Part     int         `json:"part"`
 	State    string      `json:"state"`
 	Progress float64     `json:"progress"`
 	Size     int64       `json:"size"`
 	SHA256   string      `json:"sha256,omitempty"`
 	Why      *note       `json:"why,omitempty"`
 	Gaps     []exportGap `json:"gaps"`
+	Next     string      `json:"next,omitempty"`
 }
 
 type exportGap struct {
@@ -39,6 +48,10 @@ type exportGap struct {
 	To    int64  `json:"to"`
 	Cause string `json:"cause"`
 }
+
+// maxParts bounds the files of one call: a camera that changes its coding all
+// the time would make thousands.
+const maxParts = 100
 
 func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 	cl, err := c.client(ctx)
@@ -57,29 +70,93 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		}
 		in["stream"] = cam.Streams[1].ID
 	}
-	f, err := os.OpenFile(e.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return text.Fail(nil, "cli.file-there", "file", e.Out)
-	}
+	var made []exported
+	defer func() {
+		if err != nil && len(made) < maxParts {
+			for _, x := range made {
+				os.Remove(x.File)
+			}
+		}
+	}()
+	x := exported{Gaps: []exportGap{}}
+	f, err := e.create(1)
 	if err != nil {
 		return err
 	}
-	defer func() {
+	if err := cl.call(ctx, "POST", "/cameras/"+url.PathEscape(cam.ID)+"/exports", nil, in, &x); err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return err
+	}
+	for {
+		if x.File = f.Name(); !c.JSON && x.Part > 1 {
+			fmt.Fprintln(os.Stderr, c.say("cli.export-part", "n", fmt.Sprint(x.Part), "from", stamp(x.From)))
+		}
+		err := e.fetch(ctx, c, cl, f, &x)
 		if cerr := f.Close(); err == nil {
 			err = cerr
 		}
 		if err != nil {
-			os.Remove(e.Out)
+			os.Remove(f.Name())
+			return err
+		}
+		made = append(made, x)
+		if x.Next == "" {
+			break
+		}
+		next := exported{ID: x.Next, From: x.Until, Part: x.Part + 1, State: "waiting", Gaps: []exportGap{}}
+		if len(made) == maxParts {
+			cl.forget(ctx, next.ID)
+			return text.Fail(nil, "cli.export-parts", "n", fmt.Sprint(maxParts), "until", stamp(x.Until))
+		}
+		if f, err = e.create(next.Part); err != nil {
+			cl.forget(ctx, next.ID)
+			return err
+		}
+		x = next
+	}
+	if c.JSON {
+		return c.printJSON(map[string]any{"files": made})
+	}
+	for _, x := range made {
+		fmt.Fprintln(c.Out, c.say("cli.exported", "file", x.File, "bytes", fmt.Sprint(x.Size)))
+		for _, g := range x.Gaps {
+			fmt.Fprintln(c.Out, c.say("cli.gap", "from", stamp(g.From), "to", stamp(g.To), "cause", g.Cause))
+		}
+	}
+	return nil
+}
+
+// create makes the file of a part: OUT.mp4, OUT-2.mp4, ...
+func (e exportCmd) create(part int) (*os.File, error) {
+	name := e.Out
+	if part > 1 {
+		ext := filepath.Ext(name)
+		name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, ext), part, ext)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, text.Fail(nil, "cli.file-there", "file", name)
+	}
+	return f, err
+}
+
+// forget takes an export from the recorder's list; one that runs is cancelled.
+func (c *client) forget(ctx context.Context, id string) {
+	_ = c.call(context.WithoutCancel(ctx), http.MethodDelete, "/exports/"+url.PathEscape(id), nil, nil, nil) // the file is here, or is not wanted: the list forgets it in a day
+}
+
+// fetch writes the file of an export while it is made, and waits for its end.
+func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x *exported) (err error) {
+	defer func() {
+		cl.forget(ctx, x.ID)
+		if err != nil && x.Next != "" {
+			cl.forget(ctx, x.Next)
 		}
 	}()
-	x := exported{Gaps: []exportGap{}}
-	if err := cl.call(ctx, "POST", "/cameras/"+url.PathEscape(cam.ID)+"/exports", nil, in, &x); err != nil {
-		return err
-	}
 	path := "/exports/" + url.PathEscape(x.ID)
-	defer func() { _ = cl.call(context.WithoutCancel(ctx), http.MethodDelete, path, nil, nil, nil) }() // the file is here now, or was not wanted
 	for x.State == "waiting" {
-		if err := e.look(ctx, c, cl, path, &x); err != nil {
+		if err := e.look(ctx, c, cl, path, x); err != nil {
 			return err
 		}
 	}
@@ -96,8 +173,8 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 			n, err = io.CopyBuffer(&steady{f: f}, resp.Body, make([]byte, 1<<20))
 			copied <- err
 		}()
-		for x.State == "running" && err == nil {
-			err = e.look(ctx, c, cl, path, &x)
+		for first := true; (x.State == "running" || first) && err == nil; first = false { // what is done says more than what was waiting
+			err = e.look(ctx, c, cl, path, x)
 		}
 		if err != nil {
 			resp.Body.Close()
@@ -105,7 +182,7 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 			return err
 		}
 		if err := <-copied; err != nil && x.State == "done" {
-			return fmt.Errorf("export to %s: %w", e.Out, err)
+			return fmt.Errorf("export to %s: %w", f.Name(), err)
 		}
 	}
 	if !c.JSON {
@@ -118,17 +195,10 @@ func (e exportCmd) Run(ctx context.Context, c *cli) (err error) {
 		return text.Fail(nil, "cli.export-ended", "state", x.State)
 	}
 	if n != x.Size {
-		return text.Fail(nil, "cli.export-short", "file", e.Out, "got", fmt.Sprint(n), "want", fmt.Sprint(x.Size))
+		return text.Fail(nil, "cli.export-short", "file", f.Name(), "got", fmt.Sprint(n), "want", fmt.Sprint(x.Size))
 	}
 	if err := unix.Fdatasync(int(f.Fd())); err != nil {
-		return fmt.Errorf("export to %s: %w", e.Out, err)
-	}
-	if c.JSON {
-		return c.printJSON(x)
-	}
-	fmt.Fprintln(c.Out, c.say("cli.exported", "file", e.Out, "bytes", fmt.Sprint(n)))
-	for _, g := range x.Gaps {
-		fmt.Fprintln(c.Out, c.say("cli.gap", "from", stamp(g.From), "to", stamp(g.To), "cause", g.Cause))
+		return fmt.Errorf("export to %s: %w", f.Name(), err)
 	}
 	return nil
 }

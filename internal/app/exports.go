@@ -78,11 +78,14 @@ func (e exports) Remove(_ actor.Actor, id string) error {
 func (e exports) export(j playback.Job) web.Export {
 	x := web.Export{
 		ID: j.ID.String(), Order: web.Order{Camera: j.Camera, Stream: j.Stream, From: j.From.Time(), To: j.To.Time(), Audio: j.Sound},
-		State: web.ExportState(j.State), Progress: j.Progress, Size: j.Size, By: j.By.Name, Created: j.Created, Expires: j.Expires,
+		Part: j.Part, State: web.ExportState(j.State), Progress: j.Progress, Size: j.Size, By: j.By.Name, Created: j.Created, Expires: j.Expires,
 	}
 	switch j.State {
 	case playback.Done:
-		x.SHA256 = j.SHA256[:]
+		x.SHA256, x.Until = j.SHA256[:], j.Until.Time()
+		if j.Next != (playback.JobID{}) {
+			x.Next = j.Next.String()
+		}
 		fallthrough
 	case playback.Running:
 		x.FileName = fileName(e.app.cameraName(j.Camera), j)

@@ -44,6 +44,7 @@ type Job struct {
 	Size     int64   // bytes of the file; once done
 	SHA256   [32]byte
 	Until    media.Ticks // once done: the file ends here, or at To
+	Next     JobID       // once done: the further file that begins there; zero: none
 	Gaps     []Gap
 	Err      error // why it failed
 	Created  time.Time
@@ -292,9 +293,14 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 			}
 		})
 	}
+	var next Job
+	if err == nil && plan.Next > x.From {
+		next, _ = j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
+	}
 	j.set(x, func() {
 		switch {
 		case err == nil:
+			x.Next = next.ID
 			x.Size, x.Gaps, x.Progress, x.Until = export.Size, export.Gaps, 1, x.To
 			h.Sum(x.SHA256[:0])
 			if plan.Next != 0 {
@@ -309,9 +315,6 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 			j.end(x, Failed)
 		}
 	})
-	if err == nil && plan.Next > x.From {
-		_, _ = j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
-	}
 }
 
 // set changes a job and tells.

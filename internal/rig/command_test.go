@@ -2,6 +2,8 @@ package rig
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vigil/internal/simcam"
 )
 
 // command runs the program with a standard output of its own and returns the
@@ -260,4 +264,87 @@ func modes(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestExportParts: where the coding of a camera changes, the command goes on in
+// a further file, and no picture is missing in all of them together.
+//
+//vigil:clause 5.5.1.1
+func TestExportParts(t *testing.T) {
+	r := New(t, Options{})
+	r.Start()
+	r.Simulate(simcam.Stream{Path: "gate", Source: "clock-small"})
+	c := r.Cameras[0]
+	r.WaitRecording()
+	begin := time.Now()
+	sent := func(n int) {
+		t.Helper()
+		last := c.Feed.Sent(0)
+		r.Until("more pictures", Patience, func() bool {
+			now := c.Feed.Sent(0)
+			return now[len(now)-1].Number >= last[len(last)-1].Number+uint64(n)
+		})
+	}
+	sent(50)
+	for _, film := range []string{"clock", "clock-small"} {
+		r.must(c.Feed.Switch(film))
+		sent(100)
+	}
+	end := time.Now()
+	sent(50) // what was sent before the end is recorded by then
+	out := filepath.Join(r.Dir, "gate.mp4")
+	args := func(out string) []string {
+		return []string{"--json", "export", "gate", "--from", begin.UTC().Format(time.RFC3339), "--to", end.UTC().Format(time.RFC3339), "-o", out}
+	}
+	text, stderr, err := r.Run(args(out)...)
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	var said struct {
+		Files []struct {
+			File        string
+			From, Until int64
+			Part        int
+			Size        int64
+			SHA256      string
+		}
+	}
+	r.must(json.Unmarshal([]byte(text), &said))
+	if len(said.Files) != 3 {
+		t.Fatalf("%d files: %s", len(said.Files), text)
+	}
+	f := Footage{Pictures: map[uint64]int{}}
+	for i, x := range said.Files {
+		b, err := os.ReadFile(x.File)
+		r.must(err)
+		if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != x.SHA256 || x.Size != int64(len(b)) || x.Part != i+1 {
+			t.Errorf("%d bytes, said %+v", len(b), x)
+		}
+		if i > 0 && x.From != said.Files[i-1].Until {
+			t.Errorf("part %d begins at %d, the one before ends at %d", x.Part, x.From, said.Files[i-1].Until)
+		}
+		r.open(c, b, &f)
+	}
+	if said.Files[1].File != filepath.Join(r.Dir, "gate-2.mp4") {
+		t.Error(said.Files[1].File)
+	}
+	for _, s := range c.Feed.Sent(0) {
+		if at := time.UnixMilli(s.At); at.After(begin.Add(time.Second)) && at.Before(end.Add(-2*time.Second)) && f.Pictures[s.Number] != 1 {
+			t.Errorf("picture %d is there %d times", s.Number, f.Pictures[s.Number])
+		}
+	}
+	var list struct{ Exports []struct{ ID string } }
+	r.must(r.Call("GET", "/exports", nil, &list))
+	if len(list.Exports) != 0 {
+		t.Errorf("%d exports are left behind", len(list.Exports))
+	}
+	// A file that is there already is not touched, and none of the others stays.
+	r.must(os.Remove(said.Files[0].File))
+	r.must(os.Remove(said.Files[2].File))
+	if _, stderr, err := r.Run(args(out)...); err == nil || !strings.Contains(stderr, "gate-2.mp4") {
+		t.Errorf("%v: %s", err, stderr)
+	}
+	if left, _ := filepath.Glob(filepath.Join(r.Dir, "gate*.mp4")); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
 }

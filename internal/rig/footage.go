@@ -97,6 +97,13 @@ func (r *Rig) Export(c *Camera, from, to time.Time) Footage {
 	if int64(len(b)) != x.Size {
 		r.t.Fatalf("export of %s: %d bytes came, %d were announced", c.Name, len(b), x.Size)
 	}
+	r.open(c, b, &f)
+	return f
+}
+
+// open reads an exported file.
+func (r *Rig) open(c *Camera, b []byte, f *Footage) {
+	r.t.Helper()
 	var p pmp4.Presentation
 	if err := p.Unmarshal(bytes.NewReader(b)); err != nil {
 		r.t.Fatalf("export of %s: %v", c.Name, err)
@@ -114,7 +121,6 @@ func (r *Rig) Export(c *Camera, from, to time.Time) Footage {
 			}
 		}
 	}
-	return f
 }
 
 // ExportAll exports a range in as many pieces as it takes; a piece may be a

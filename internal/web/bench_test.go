@@ -394,7 +394,7 @@ func (f *fakeExports) Start(_ context.Context, by actor.Actor, o Order) (Export,
 	if f.err != nil {
 		return Export{}, f.err
 	}
-	e := Export{ID: media.NewID[struct{}]().String(), Order: o, State: ExportWaiting, By: by.Name, Created: time.Now()}
+	e := Export{ID: media.NewID[struct{}]().String(), Order: o, Part: 1, State: ExportWaiting, By: by.Name, Created: time.Now()}
 	f.list = append([]Export{e}, f.list...)
 	return e, nil
 }

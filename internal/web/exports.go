@@ -22,6 +22,9 @@ type exportBody struct {
 	Stream     media.StreamID `json:"stream"`
 	From       int64          `json:"from"`
 	To         int64          `json:"to"`
+	Part       int            `json:"part"`
+	Until      *int64         `json:"until,omitempty"`
+	Next       string         `json:"next,omitempty"`
 	State      ExportState    `json:"state"`
 	Progress   float64        `json:"progress"`
 	Size       int64          `json:"size,omitempty"`
@@ -36,7 +39,7 @@ type exportBody struct {
 
 func (c *call) exportBody(e Export) exportBody {
 	b := exportBody{
-		ID: e.ID, Camera: e.Camera, Stream: e.Stream, From: ms(e.From), To: ms(e.To), State: e.State, Progress: min(max(e.Progress, 0), 1),
+		ID: e.ID, Camera: e.Camera, Stream: e.Stream, From: ms(e.From), To: ms(e.To), Part: e.Part, Until: some(e.Until), Next: e.Next, State: e.State, Progress: min(max(e.Progress, 0), 1),
 		Size: e.Size, FileName: e.FileName, SHA256: hex.EncodeToString(e.SHA256), By: e.By, Created: ms(e.Created), Expires: some(e.Expires),
 		Why: note(c.lang, "export", e.Why.Code, e.Why.Args),
 	}

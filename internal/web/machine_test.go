@@ -81,7 +81,7 @@ func TestAlerts(t *testing.T) {
 	if len(got) != 1 || got[0].(object)["severity"] != "alarm" || !strings.Contains(got[0].(object)["title"].(string), "Door") {
 		t.Errorf("%v", got)
 	}
-	for lang, why := range map[string]string{"en": "sent nothing for 11 s", "zh-TW": "11"} { // the reason is a sentence, not its code
+	for lang, why := range map[string]string{"en": "come from the camera for 11 s", "zh-TW": "11"} { // the reason is a sentence, not its code
 		got := p.want(200, "GET", "/alerts", nil, "Accept-Language", lang)["alerts"].([]any)[0].(object)["detail"].(string)
 		if !strings.Contains(got, why) || strings.Contains(got, "stream-stopped") || strings.Contains(got, "?") {
 			t.Errorf("%s: %s", lang, got)

@@ -125,10 +125,13 @@ type Export struct {
 	ID string // as media.ID's text
 	Order
 	State    ExportState
-	Progress float64 // 0 to 1
-	Size     int64   // bytes, once done
-	FileName string  // once running
-	SHA256   []byte  // of the file, once done
+	Progress float64   // 0 to 1
+	Part     int       // 1; 2 and on begin where one file could not go on
+	Until    time.Time // once done: where the file ends
+	Next     string    // once done: the export that goes on there; "" none
+	Size     int64     // bytes, once done
+	FileName string    // once running
+	SHA256   []byte    // of the file, once done
 	Gaps     []Gap
 	Why      text.Note // when it failed: its text is export.<code>
 	By       string
