@@ -34,6 +34,7 @@ func (a *App) conduct(ctx context.Context) error {
 	idle := map[media.StreamID]time.Time{} // live and not written, since when
 	steady := map[media.StreamID]*steadiness{}
 	var watch clock.Watch
+	var steps time.Duration // of the clock, all together
 	a.streams.Follow(a.settings.Get())
 	for {
 		changed := a.settings.Changed()
@@ -46,7 +47,8 @@ func (a *App) conduct(ctx context.Context) error {
 			a.apply()
 		case now := <-tick.C:
 			if step := watch.Look(time.Now()); step != 0 {
-				a.stepped(step)
+				steps += step
+				a.stepped(step, steps)
 			}
 			a.streams.Tick()
 			a.lookForUnsteady(steady)
@@ -180,12 +182,17 @@ func (a *App) says(kind alert.Kind, c *settings.Camera) bool {
 	return strings.HasPrefix(a.raised[string(kind)+c.ID.String()], "raised")
 }
 
-// stepped records that the machine's clock was set. It costs no footage: the
-// workers start a new timeline, and retention does not trust the new time at once.
-func (a *App) stepped(step time.Duration) {
+// stepped records that the machine's clock was set, and raises the alert or,
+// when it is where it would have been, clears it. It costs no footage: the workers start a new
+// timeline, and retention does not trust the new time at once.
+func (a *App) stepped(step, all time.Duration) {
 	detail := map[string]string{"step": step.Round(time.Millisecond).String(), "clock": string(clock.Now())}
 	if _, err := a.places.log.Record(audit.Record{Actor: vigil, Action: audit.ClockStep, Detail: detail}); err != nil {
 		a.log.Error("clock step not recorded", "err", err)
+	}
+	if all.Abs() < clock.Step {
+		a.alerts.Clear(alert.ClockStep, "")
+		return
 	}
 	a.alerts.Raise(alert.Condition{Kind: alert.ClockStep, Args: detail})
 }

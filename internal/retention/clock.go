@@ -11,7 +11,8 @@ import (
 )
 
 // Jump is how far the wall clock may be ahead of what is known before
-// nothing more is removed for its age.
+// nothing more is removed for its age. Smaller steps add up: five of five hours
+// are a jump too, unless as much time has really passed between them.
 const Jump = 6 * time.Hour
 
 // Patience is how long a time service must have kept the clock, without
@@ -22,6 +23,7 @@ const Patience = 24 * time.Hour
 type Known struct {
 	At    time.Time `json:"at"`    // it was at least then, however the wall clock stood
 	Doubt bool      `json:"doubt"` // the wall clock was further ahead
+	Ahead int64     `json:"ahead"` // ns; forward steps that were believed, less the time that has passed since
 }
 
 // A Memory keeps one value over a restart. The error of Load wraps
@@ -36,9 +38,11 @@ type Memory interface {
 // monotonic clock says.
 type watch struct {
 	memory  Memory
-	base    time.Time // surely, at mono
-	mono    time.Time // with a monotonic reading
+	base    time.Time     // surely, at mono
+	mono    time.Time     // with a monotonic reading
+	ahead   time.Duration // as Known's
 	doubt   bool
+	back    bool      // the wall clock is far behind what is known
 	believe bool      // a person says that the clock is right
 	kept    time.Time // since then the clock is kept by a time service; zero: it is not
 	last    time.Time // wall clock at the last look
@@ -50,7 +54,9 @@ type watch struct {
 // clock that had jumped, and before anybody looked at it.
 func (w *watch) start(now time.Time, newest time.Time) error {
 	var known Known
-	switch err := w.memory.Load(&known); {
+	err := w.memory.Load(&known)
+	w.ahead = time.Duration(known.Ahead)
+	switch {
 	case err == nil && known.Doubt:
 		w.base, w.doubt = known.At, true // doubt does not end with a restart
 	case err == nil:
@@ -74,20 +80,26 @@ func (w *watch) start(now time.Time, newest time.Time) error {
 // with what is known, else what is known.
 func (w *watch) sure(now time.Time, synchronised bool) time.Time {
 	mono := time.Now()
-	known := w.base.Add(mono.Sub(w.mono))
+	passed := mono.Sub(w.mono)
+	known := w.base.Add(passed)
 	step := now.Sub(known)
+	w.ahead = max(w.ahead-passed, 0)
 	if !synchronised {
 		w.kept = time.Time{}
-	} else if w.kept.IsZero() || absolute(now.Sub(w.last)-mono.Sub(w.mono)) > Jump && !w.last.IsZero() {
+	} else if w.kept.IsZero() || absolute(now.Sub(w.last)-passed) > Jump && !w.last.IsZero() {
 		w.kept = mono
 	}
 	w.last, w.mono, w.base = now, mono, known
+	w.back = step < -Jump && !w.believe
 	switch {
-	case step < -Jump: // set back: what is known stays, and footage counts as younger than it is
+	case w.back: // what is known stays, and footage counts as younger than it is
 		w.doubt = false
 		return now
-	case step <= Jump, w.believe, !w.kept.IsZero() && mono.Sub(w.kept) >= Patience:
-		w.doubt, w.believe, w.base = false, false, now
+	case w.believe, !w.kept.IsZero() && mono.Sub(w.kept) >= Patience:
+		w.doubt, w.believe, w.base, w.ahead = false, false, now, 0
+		return now
+	case w.ahead+step <= Jump:
+		w.doubt, w.base, w.ahead = false, now, max(w.ahead+step, 0)
 		return now
 	}
 	w.doubt = true
@@ -102,11 +114,11 @@ func (w *watch) save(changed bool) error {
 		return nil
 	}
 	w.saved = time.Now()
-	return w.memory.Save(Known{At: w.base.UTC().Round(0), Doubt: w.doubt})
+	return w.memory.Save(Known{At: w.base.UTC().Round(0), Doubt: w.doubt, Ahead: int64(w.ahead)})
 }
 
 // Trust says that a person has looked at the clock and it is right: ends the
-// doubt after a jump.
+// doubt after a jump, in either direction.
 func (k *Keeper) Trust() { k.trust.Store(true) }
 
 // trusted returns the time that footage is old by, and tells a person when it
@@ -127,18 +139,19 @@ func (k *Keeper) trusted(totals []catalogue.Total) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
-	before := k.watch.doubt
+	before, back := k.watch.doubt, k.watch.back
 	sure := k.watch.sure(now, k.cfg.Synchronised())
 	switch {
-	case k.watch.doubt:
-		k.cfg.Alerts.Raise(ClockStep, "", map[string]string{"step": strconv.FormatInt(int64(now.Sub(sure).Hours()), 10) + " h"})
-	case before:
+	case k.watch.doubt || k.watch.back:
+		k.cfg.Alerts.Raise(ClockStep, "", map[string]string{"step": strconv.FormatInt(int64(now.Sub(k.watch.base).Hours()), 10) + " h"})
+	case before || back:
 		k.cfg.Alerts.Clear(ClockStep, "")
 	}
-	if before != k.watch.doubt {
-		k.log.Warn("trust in the clock changed", "doubt", k.watch.doubt, "ahead", now.Sub(sure))
+	changed := before != k.watch.doubt || back != k.watch.back
+	if changed {
+		k.log.Warn("trust in the clock changed", "doubt", k.watch.doubt, "ahead", now.Sub(k.watch.base))
 	}
-	return sure, k.watch.save(before != k.watch.doubt)
+	return sure, k.watch.save(changed)
 }
 
 // age removes footage that is older than its camera wants. Two things must

@@ -321,7 +321,8 @@ func TestClock(t *testing.T) {
 		{"a year ahead, kept by a time service for two days", true, 365 * day, 2 * day, false, 2, false},
 		{"a year ahead, and a person says so", false, 365 * day, time.Hour, true, 2, false},
 		{"doubt lets time go on", false, 365 * day, 6 * day, false, 1, true},
-		{"a year back", false, -365 * day, 3 * day, false, 0, false},
+		{"a year back", false, -365 * day, 3 * day, false, 0, true},
+		{"a year back, and a person says so", false, -365 * day, time.Hour, true, 0, false},
 		{"an hour ahead", false, time.Hour, time.Hour, false, 0, false},
 	} {
 		for _, restart := range []string{"running", "restarted", "at once", "off"} {
@@ -374,6 +375,49 @@ func TestClock(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestClockInSteps: steps that are small enough each add up over restarts, and
+// are forgotten as time really passes.
+func TestClockInSteps(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		run   time.Duration // between the steps
+		steps int
+		gone  int
+		alert bool
+	}{
+		{"five in a row", 10 * time.Minute, 5, 0, true},
+		{"one", 10 * time.Minute, 1, 0, false},
+		{"off for five hours each night", 19 * time.Hour, 10, 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				time.Sleep(1000 * day)
+				b.sync = false
+				b.policy.Days = keepDays(1)
+				b.add(0, time.Hour, 10)
+				b.add(0, 0, 10)
+				b.noVolume = true
+				b.start()
+				b.rest(10 * time.Minute)
+				for range c.steps {
+					b.stop()
+					b.skew += 5 * time.Hour
+					b.start()
+					b.rest(c.run)
+				}
+				if len(b.gone) != c.gone {
+					t.Errorf("gone: %v, want %d", b.gone, c.gone)
+				}
+				if _, ok := b.alerts[ClockStep+" "]; ok != c.alert {
+					t.Errorf("alerts %v", b.alerts)
+				}
+				b.stop()
+			})
+		})
 	}
 }
 
