@@ -4,19 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"vigil/internal/durable"
 )
 
 // A copier keeps one copy level with home.
 type copier struct {
-	f    *folder
-	stop chan struct{} // closed by RemoveCopy
+	f     *folder
+	after []<-chan struct{} // done of those that had the folder before and may still write to it; owned by who took it
+	stop  chan struct{}     // closed by leave
+	done  chan struct{}     // closed when it was left and nobody uses it any more
 
 	mu     sync.Mutex
 	forked bool // guarded by mu; never written to
 	failed bool // guarded by mu; load it anew before the next round
-	busy   bool // guarded by mu; a goroutine of Run has it
+	busy   bool // guarded by mu; a goroutine of Run or Level has it
+	left   bool // guarded by mu
+}
+
+// take gives the copy to one goroutine, until put.
+func (c *copier) take() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy || c.left || c.forked {
+		return false
+	}
+	c.busy = true
+	return true
+}
+
+func (c *copier) put() {
+	_ = c.f.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	if c.left {
+		c.end()
+	}
+}
+
+// leave ends the use of a copy, now or when its goroutine comes back from the
+// disk, for which it does not wait.
+func (c *copier) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return
+	}
+	c.left = true
+	close(c.stop)
+	if !c.busy {
+		c.end()
+	}
+}
+
+// end lets the folder go. Called with mu held.
+func (c *copier) end() {
+	if root, ok := c.f.FS.(durable.Root); ok {
+		_ = root.Close()
+	}
+	close(c.done)
 }
 
 const (
@@ -94,9 +145,14 @@ func (f *folder) writeFull(full []tile) error {
 	return nil
 }
 
-// adopt compares a loaded copy with home and keeps it level from now on.
-func (l *Ledger) adopt(f *folder) (found []Finding) {
-	c := &copier{f: f, stop: make(chan struct{})}
+func newCopier(f *folder) *copier {
+	return &copier{f: f, stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+// adopt compares a loaded copy, of which found is known, with home and keeps
+// it level from now on.
+func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
+	f := c.f
 	home := l.home.view().head
 	size := f.edge.size
 	add := func(t Trouble, err error) {
@@ -129,9 +185,6 @@ func (l *Ledger) adopt(f *folder) (found []Finding) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old := l.copies[f.Name]; old != nil {
-		close(old.stop)
-	}
 	l.copies[f.Name] = c
 	for _, x := range found {
 		l.found(x)
@@ -142,26 +195,66 @@ func (l *Ledger) adopt(f *folder) (found []Finding) {
 var errFork = errors.New("it holds another history")
 
 // AddCopy opens a copy that came after Open, compares it and keeps it level
-// from now on. A copy that is longer than home is Forked: open volumes first.
+// from now on. A copy that is longer than home is Forked: open volumes first. Its FS is
+// closed when the copy is removed, if it is a durable.Root.
+//
+// Two that write to one folder would take each other's files away, so it waits
+// for who has the folder still, from before a RemoveCopy too. If their disk hangs, the copy
+// is opened by Run when they are back.
 func (l *Ledger) AddCopy(at Folder) []Finding {
-	f := l.folder(at)
-	found := f.open()
-	l.mu.Lock()
-	for _, x := range found {
+	c := newCopier(l.folder(at))
+	c.after = l.leave(at.Name)
+	late, cancel := context.WithTimeout(context.Background(), copyGrace)
+	defer cancel()
+	if !c.alone(late) {
+		c.failed = true
+		x := Finding{Folder: at.Name, Trouble: Unwritable, Want: l.Size(), Err: errors.New("its disk holds up who wrote to it last")}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.copies[at.Name] = c
 		l.found(x)
+		return []Finding{x}
 	}
-	l.mu.Unlock()
-	return append(found, l.adopt(f)...)
+	return l.adopt(c, c.f.open())
+}
+
+// alone waits until nobody else uses the folder.
+func (c *copier) alone(ctx context.Context) bool {
+	for _, done := range c.after {
+		select {
+		case <-done:
+		case <-c.stop:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	c.after = nil
+	return true
 }
 
 // RemoveCopy stops keeping a copy. It does not wait for its disk.
-func (l *Ledger) RemoveCopy(name string) {
+func (l *Ledger) RemoveCopy(name string) { l.leave(name) }
+
+// leave gives a copy up and returns what is closed when nobody uses its folder
+// any more.
+func (l *Ledger) leave(name string) (list []<-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c := l.copies[name]; c != nil {
-		close(c.stop)
 		delete(l.copies, name)
+		l.leaving[name] = append(l.leaving[name], c.done)
+		c.leave()
 	}
+	l.leaving[name] = slices.DeleteFunc(l.leaving[name], func(done <-chan struct{}) bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	return slices.Clone(l.leaving[name])
 }
 
 // readable returns the copies that may have what home lost.
@@ -188,12 +281,9 @@ func (l *Ledger) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		l.mu.Lock()
 		for _, c := range l.copies {
-			c.mu.Lock()
-			if !c.busy && !c.forked {
-				c.busy = true
+			if c.take() {
 				all.Go(func() { l.keep(ctx, c) })
 			}
-			c.mu.Unlock()
 		}
 		l.mu.Unlock()
 		select {
@@ -212,16 +302,16 @@ func (l *Ledger) Run(ctx context.Context) error {
 
 // keep keeps one copy level.
 func (l *Ledger) keep(ctx context.Context, c *copier) {
-	defer func() {
-		c.mu.Lock()
-		c.busy = false
-		c.mu.Unlock()
-		c.f.close()
-	}()
+	defer c.put()
+	if !c.alone(ctx) {
+		return
+	}
 	for {
 		changed := l.Changed()
 		wait := copyEvery
-		if err := l.round(c); err != nil {
+		if err := l.round(c); errors.Is(err, errFork) {
+			return
+		} else if err != nil {
 			wait, changed = copyRetry, nil
 		}
 		select {
@@ -285,20 +375,22 @@ func trouble(err error) Trouble {
 }
 
 // Level waits until nothing is left to copy, for a shutdown in order and for
-// tests. It works on the caller's goroutine and must not run beside Run.
+// tests. It works on the caller's goroutine. A copy that a hung disk keeps from Run is left out.
 func (l *Ledger) Level() error {
 	l.mu.Lock()
-	var list []*copier
-	for _, c := range l.copies {
-		list = append(list, c)
-	}
+	list := slices.Collect(maps.Values(l.copies))
 	l.mu.Unlock()
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
 	var errs []error
 	for _, c := range list {
-		if c.forked {
+		if !c.take() {
 			continue
 		}
-		errs = append(errs, l.round(c), c.f.close())
+		if len(c.after) == 0 || c.alone(now) {
+			errs = append(errs, l.round(c))
+		}
+		c.put()
 	}
 	return errors.Join(errs...)
 }

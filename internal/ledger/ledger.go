@@ -41,9 +41,10 @@ type Ledger struct {
 	closed  bool
 
 	mu       sync.Mutex
-	copies   map[string]*copier // guarded by mu
-	findings []Finding          // guarded by mu
-	changed  chan struct{}      // guarded by mu; closed by the next Append
+	copies   map[string]*copier           // guarded by mu
+	leaving  map[string][]<-chan struct{} // guarded by mu; done of removed copies that are still in use
+	findings []Finding                    // guarded by mu
+	changed  chan struct{}                // guarded by mu; closed by the next Append
 }
 
 // Errors of a ledger.
@@ -95,6 +96,9 @@ func (f Finding) Unwrap() error { return f.Err }
 // and made again from a copy. What Open finds is in Findings; an error means that
 // there is no ledger to write to.
 //
+// The FS of a copy is closed when the copy is removed or the ledger closed, if
+// it is a durable.Root.
+//
 // Rolling back all folders together is not seen here but by who keeps
 // checkpoints elsewhere.
 //
@@ -104,15 +108,15 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{signer: s, keys: keys, key: key, copies: map[string]*copier{}, changed: make(chan struct{})}
+	l := &Ledger{signer: s, keys: keys, key: key, copies: map[string]*copier{}, leaving: map[string][]<-chan struct{}{}, changed: make(chan struct{})}
 	l.home = l.folder(home)
 	found, homeErr := l.home.load()
 	l.findings = found
 	var opened []*folder
+	var theirs [][]Finding
 	for _, c := range copies {
 		f := l.folder(c)
-		l.findings = append(l.findings, f.open()...)
-		opened = append(opened, f)
+		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
 	if homeErr != nil {
 		unreadable := Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}
@@ -127,8 +131,8 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		err := l.home.catchUp(best, best.view())
 		l.findings = append(l.findings, Finding{Folder: home.Name, Trouble: Short, Have: have, Want: best.edge.size, Err: err})
 	}
-	for _, f := range opened {
-		l.adopt(f)
+	for i, f := range opened {
+		l.adopt(newCopier(f), theirs[i])
 	}
 	return l, nil
 }
@@ -312,8 +316,8 @@ func (l *Ledger) tell(f Finding) {
 	}
 }
 
-// Close ends the use of home. Run, which serves the copies, is ended by its
-// context.
+// Close ends the use of home and of the copies. Run, which serves these, is
+// ended by its context before.
 func (l *Ledger) Close() error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -321,5 +325,10 @@ func (l *Ledger) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.mu.Lock()
+	for _, c := range l.copies {
+		c.leave()
+	}
+	l.mu.Unlock()
 	return l.home.close()
 }

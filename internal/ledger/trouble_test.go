@@ -595,3 +595,87 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+// TestOneWriterOfACopy takes a copy away and brings it back while its disk
+// hangs: who writes to it next waits until the first one is back.
+func TestOneWriterOfACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		disk := durable.NewMem()
+		at := Folder{disk, "ledger", "a"}
+		b.copies = []Folder{at}
+		b.open()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- b.Run(ctx) }()
+		b.must(3)
+		time.Sleep(2 * copyEvery)
+		disk.Inject(durable.Rule{Kind: durable.OpWrite, Times: -1, Fault: durable.Hang})
+		b.must(3)
+		time.Sleep(2 * copyEvery) // the copy's goroutine hangs
+		first := b.copyOf("a")
+		b.RemoveCopy("a")
+		b.RemoveCopy("a")
+		disk.ForgetOps()
+		if found := b.AddCopy(at); len(found) != 1 || found[0].Trouble != Unwritable {
+			t.Errorf("beside one that hangs: %v", found)
+		}
+		b.RemoveCopy("a")
+		b.AddCopy(at)
+		time.Sleep(2 * copyRetry)
+		if log := disk.Log(); log != "" {
+			t.Errorf("a second one wrote:\n%s", log)
+		}
+		var told []Trouble
+		b.Tell = func(f Finding) { told = append(told, f.Trouble) }
+		disk.Heal()
+		synctest.Wait()
+		select {
+		case <-first.done:
+		default:
+			t.Error("the first one is not back")
+		}
+		time.Sleep(2 * copyEvery)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(told, []Trouble{Restored}) {
+			t.Errorf("told %v", told)
+		}
+		b.audit(at)
+		if got := b.copyOf("a").f.view().head.Size; got != 6 {
+			t.Errorf("the copy has %d leaves", got)
+		}
+	})
+}
+
+// closer counts how often a disk is let go.
+type closer struct {
+	durable.FS
+	closed *int
+}
+
+func (c closer) Close() error { *c.closed++; return nil }
+
+// TestCopyIsLetGo wants the disk of a copy closed, once, when the copy is
+// removed or the ledger closed.
+func TestCopyIsLetGo(t *testing.T) {
+	b := newBench(t)
+	var one, two int
+	b.copies = []Folder{{closer{durable.NewMem(), &one}, "ledger", "one"}}
+	b.open()
+	b.AddCopy(Folder{closer{durable.NewMem(), &two}, "ledger", "two"})
+	b.must(3)
+	if err := b.Level(); err != nil || one+two != 0 {
+		t.Errorf("%v; closed %d and %d times", err, one, two)
+	}
+	b.RemoveCopy("two")
+	if one != 0 || two != 1 {
+		t.Errorf("removed: closed %d and %d times", one, two)
+	}
+	b.Close()
+	if one != 1 || two != 1 {
+		t.Errorf("at the end: closed %d and %d times", one, two)
+	}
+}
