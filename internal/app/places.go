@@ -42,6 +42,7 @@ type places struct {
 	alerts    *alert.Board
 	volumes   []*volume.Volume
 	ledger    *ledger.Ledger
+	copied    map[*volume.Volume]durable.FS // volumes that have a copy of the ledger, by the root it was found through; owned by the store's visitor
 	store     *store.Store
 	catalogue *catalogue.Catalogue
 	people    *auth.Place
@@ -61,7 +62,7 @@ func (p *places) name(file string) string { return filepath.Join(p.dir, file) }
 // open opens everything, or nothing.
 func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err error) {
 	disk := durable.OS{}
-	half := &places{dir: c.State, streams: live.New(), started: time.Now()}
+	half := &places{dir: c.State, streams: live.New(), started: time.Now(), copied: map[*volume.Volume]durable.FS{}}
 	p = half
 	defer func() {
 		if err != nil {
@@ -130,13 +131,18 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	p.store = store.Open(store.Config{
 		Volumes: p.volumes, Keys: p.ring, Ledger: p.ledger, Audit: auditor{p.log}, Alerts: board{p.alerts, p.settings},
 		Attached: func(_ context.Context, v *volume.Volume) {
-			if root, err := v.Root(); err == nil {
+			if at, err := p.copyOn(v); err != nil {
+				log.Error("copy of the ledger", "dir", v.Dir(), "err", err)
+			} else if at.FS != nil {
 				p.alerts.Clear(alert.LedgerCopy, v.Dir())
-				p.found(p.ledger.AddCopy(ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()}))
+				p.found(p.ledger.AddCopy(at))
 			}
 		},
-		Detached: func(_ context.Context, v *volume.Volume) { p.ledger.RemoveCopy(v.ID().String()) },
-		Log:      log,
+		Detached: func(_ context.Context, v *volume.Volume) {
+			delete(p.copied, v)
+			p.ledger.RemoveCopy(v.ID().String())
+		},
+		Log: log,
 	})
 	if p.catalogue, err = catalogue.Open(p.name("catalogue"), p.ring.Purpose("catalogue"), catalogue.Options{
 		Aside: func(err error) {
@@ -146,6 +152,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	p.streams.Follow(p.settings.Get())
+	for v := range p.copied {
+		p.alerts.Clear(alert.LedgerCopy, v.Dir()) // of the last run
+	}
 	p.found(p.ledger.Findings())
 	p.ledger.Tell = func(f ledger.Finding) { p.found([]ledger.Finding{f}) }
 	if err := p.resumeAudit(); err != nil {
@@ -306,8 +315,10 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 			if s.ID.IsZero() {
 				s.ID, changed = v.ID(), true
 			}
-			if root, err := v.Root(); err == nil {
-				copies = append(copies, ledger.Folder{FS: root, Dir: "ledger", Name: v.ID().String()})
+			if at, err := p.copyOn(v); err != nil {
+				log.Error("copy of the ledger", "dir", s.Dir, "err", err)
+			} else {
+				copies = append(copies, at)
 			}
 		}
 		p.volumes = append(p.volumes, v)
@@ -318,6 +329,23 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 		}
 	}
 	return copies, nil
+}
+
+// copyOn returns the copy of the ledger on a volume; its FS is nil if it was
+// returned before and the volume was not away meanwhile. Its root is its own, until the
+// ledger closes it: a volume that stops closes the one it writes through, and the last
+// leaves, which say that the recorder stopped, come after that.
+func (p *places) copyOn(v *volume.Volume) (at ledger.Folder, err error) {
+	root, err := v.Root()
+	if err != nil || p.copied[v] == root {
+		return at, err
+	}
+	own, err := root.Sub(".")
+	if err != nil {
+		return at, err
+	}
+	p.copied[v] = root
+	return ledger.Folder{FS: own, Dir: volume.LedgerDir, Name: v.ID().String()}, nil
 }
 
 func (p *places) shelfFile(disk durable.FS) document.File {

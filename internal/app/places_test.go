@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"vigil/internal/conf"
 	"vigil/internal/text"
@@ -71,4 +72,48 @@ func tree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestOrderlyStop wants the copy of the ledger level with the ledger after a
+// stop in order, with the leaf that says so, and nobody told of trouble; however short the
+// run was.
+func TestOrderlyStop(t *testing.T) {
+	state := t.TempDir()
+	const log = "ledger/sealed/000000/00.vlog"
+	read := func(dir string) string {
+		b, err := os.ReadFile(filepath.Join(dir, log))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	video := filepath.Join(state, "video")
+	for run := range 3 {
+		ctx, stop := context.WithCancel(context.Background())
+		a, err := Open(ctx, conf.Config{State: state}, Offline, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := a.ledger.Size()
+		go func() {
+			defer stop()
+			for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+				if a.ledger.Size() > size && (run%2 == 0 || read(state) == read(video)) {
+					return
+				}
+			}
+		}()
+		if err := a.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.ledger.Size(); got < size+2 {
+			t.Errorf("run %d: %d leaves, and %d before", run, got, size)
+		}
+		if home, there := read(state), read(video); home != there {
+			t.Errorf("run %d: the ledger has %d bytes, its copy %d", run, len(home), len(there))
+		}
+		for _, x := range a.alerts.List(true) {
+			t.Errorf("run %d: %s: %v", run, x.Kind, x.Args)
+		}
+	}
 }
