@@ -52,6 +52,9 @@ type FS interface {
 type Root interface {
 	FS
 	io.Closer
+	// Lock is [Lock] of the folder: it is held until Close of what is returned,
+	// or the end of the process.
+	Lock() (io.Closer, error)
 }
 
 // A File is an open file, or a folder opened for Syncfs.
@@ -130,8 +133,9 @@ func Anew(fsys FS, name string) (File, error) {
 	return fsys.OpenFile(name, flag, 0o600)
 }
 
-// ErrSpecial is returned for a pipe, a socket or a device.
-var ErrSpecial = errors.New("is neither a file nor a folder")
+// ErrSpecial is returned for a pipe, a socket or a device; where links are not
+// followed, for a link.
+var ErrSpecial = errors.New("is not a file")
 
 // ErrTooLarge is returned for a file above the caller's bound.
 var ErrTooLarge = errors.New("file is too large")

@@ -267,3 +267,59 @@ func TestTraps(t *testing.T) {
 		})
 	}
 }
+
+// TestLockTraps puts something else in the place of the lock, or takes it away: no byte goes
+// where a link leads, and no two hold a folder.
+func TestLockTraps(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(outside, name string) error
+		want error
+	}{
+		{"nothing", func(_, _ string) error { return nil }, nil},
+		{"a file", func(_, name string) error { return os.WriteFile(name, []byte("somebody's"), 0o600) }, nil},
+		{"pipe", func(_, name string) error { return unix.Mkfifo(name, 0o600) }, ErrSpecial},
+		{"link", os.Symlink, ErrSpecial},
+		{"hard link", os.Link, nil},
+		{"link to nothing", func(outside, name string) error { return os.Symlink(outside+"-not", name) }, ErrSpecial},
+		{"folder", func(_, name string) error { return os.Mkdir(name, 0o700) }, ErrSpecial},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			outside, folder := filepath.Join(dir, "outside"), filepath.Join(dir, "folder")
+			if err := errors.Join(os.WriteFile(outside, []byte("theirs"), 0o600), os.Mkdir(folder, 0o700), c.make(outside, folder+"/LOCK")); err != nil {
+				t.Fatal(err)
+			}
+			l, err := Lock(folder)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if got, err := os.ReadFile(outside); err != nil || string(got) != "theirs" {
+				t.Errorf("outside: %q, %v", got, err)
+			}
+			if _, err := os.Stat(outside + "-not"); err == nil {
+				t.Error("a file was made where a link led")
+			}
+			if l == nil {
+				return
+			}
+			for range 2 {
+				sub, err := OS{}.Sub(folder)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := sub.Lock(); !errors.Is(err, ErrLocked) {
+					t.Errorf("held: %v", err)
+				}
+				sub.Close()
+			}
+			if err := l.Unlock(); err != nil {
+				t.Error(err)
+			}
+			if l, err = Lock(folder); err != nil {
+				t.Fatalf("let go: %v", err)
+			}
+			l.Unlock()
+		})
+	}
+}

@@ -25,11 +25,12 @@ const (
 	OpReadDir  Kind = "readdir"
 	OpStat     Kind = "stat"
 	OpDisk     Kind = "disk"
+	OpLock     Kind = "lock"
 )
 
 func (k Kind) changes() bool {
 	switch k {
-	case OpOpen, OpRead, OpReadDir, OpStat, OpDisk:
+	case OpOpen, OpRead, OpReadDir, OpStat, OpDisk, OpLock:
 		return false
 	}
 	return true

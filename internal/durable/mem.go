@@ -32,7 +32,8 @@ type Mem struct {
 	size    int64    // capacity in bytes, 0 without bound
 	hung    chan any // closed to let hung operations go on
 	nodeSeq uint64
-	disk    Disk // what Disk says, but for space
+	disk    Disk            // what Disk says, but for space
+	locks   map[*node]*hold // by the file
 }
 
 var _ FS = (*Mem)(nil)
@@ -64,7 +65,7 @@ var ErrCrashed = errors.New("the disk is gone: machine crashed")
 
 // NewMem returns an empty disk.
 func NewMem() *Mem {
-	m := &Mem{hung: make(chan any), disk: Disk{Device: 1, ID: "mem", Kind: "mem", MountPoint: true}}
+	m := &Mem{hung: make(chan any), disk: Disk{Device: 1, ID: "mem", Kind: "mem", MountPoint: true}, locks: map[*node]*hold{}}
 	m.root = m.node(true, 0o700)
 	return m
 }
@@ -128,6 +129,7 @@ func (m *Mem) RestartKeeping(chance *rand.Rand) {
 	forget(m.root, chance, map[*node]bool{})
 	m.life++
 	m.dead = false
+	clear(m.locks)
 	m.rules = nil
 	close(m.hung)
 	m.hung = make(chan any)
@@ -437,6 +439,48 @@ func (v view) SyncDir(name string) error                  { return v.m.SyncDir(v
 func (v view) Disk(name string) (Disk, error)             { return v.m.Disk(v.at(name)) }
 func (v view) Sub(dir string) (Root, error)               { return v.m.Sub(v.at(dir)) }
 func (v view) Close() error                               { return nil }
+
+// Lock makes the file LOCK and holds it: any two views are as two processes.
+func (v view) Lock() (io.Closer, error) {
+	f, err := v.OpenFile(LockName, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = v.OpenFile(LockName, os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if errors.Is(err, unix.EISDIR) {
+		err = &fs.PathError{Op: "open", Path: v.at(LockName), Err: ErrSpecial}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", v.dir, err)
+	}
+	f.Close()
+	h := &hold{m: v.m}
+	err = v.m.do(Op{Kind: OpLock, Name: v.at(LockName)}, func() error {
+		if h.n = v.m.find(v.at(LockName)); v.m.locks[h.n] != nil {
+			return ErrLocked
+		}
+		v.m.locks[h.n] = h
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", v.dir, err)
+	}
+	return h, nil
+}
+
+// A hold is a lock on a file of one life of the disk.
+type hold struct {
+	m *Mem
+	n *node
+}
+
+func (h *hold) Close() error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if h.m.locks[h.n] == h {
+		delete(h.m.locks, h.n)
+	}
+	return nil
+}
 
 type info struct {
 	name  string

@@ -172,3 +172,38 @@ func TestKeepingSome(t *testing.T) {
 		}
 	}
 }
+
+// TestMemLock: two views are as two processes, and a power cut ends both.
+func TestMemLock(t *testing.T) {
+	m := NewMem()
+	if err := MkdirAll(m, "mnt"); err != nil {
+		t.Fatal(err)
+	}
+	view := func() Root {
+		r, err := m.Sub("mnt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first, err := view().Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := view().Lock(); !errors.Is(err, ErrLocked) {
+		t.Errorf("held: %v", err)
+	}
+	m.Restart()
+	second, err := view().Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close() // of an earlier life
+	if _, err := view().Lock(); !errors.Is(err, ErrLocked) {
+		t.Errorf("held since the restart: %v", err)
+	}
+	second.Close()
+	if _, err := view().Lock(); err != nil {
+		t.Errorf("let go: %v", err)
+	}
+}
