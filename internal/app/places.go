@@ -175,6 +175,9 @@ func (p *places) close() error {
 	if p.ledger != nil {
 		errs = append(errs, p.ledger.Close())
 	}
+	for _, v := range p.volumes { // after the ledger, which has a copy there
+		v.Close()
+	}
 	if p.log != nil {
 		errs = append(errs, p.log.Close())
 	}

@@ -110,10 +110,14 @@ func (s *Store) tell() {
 	s.changes = nil
 	s.mu.Unlock()
 	for _, c := range changes {
-		if c.to.State == volume.Online {
-			s.cfg.Alerts.Clear(DiskTrouble, c.v.Dir())
-		} else {
-			s.cfg.Alerts.Raise(DiskTrouble, c.v.Dir(), map[string]string{
+		now := troubleOf(c.to.State)
+		for _, kind := range []string{DiskTrouble, VolumeTaken} { // what was wrong before is over
+			if kind != now {
+				s.cfg.Alerts.Clear(kind, c.v.Dir())
+			}
+		}
+		if now != "" {
+			s.cfg.Alerts.Raise(now, c.v.Dir(), map[string]string{
 				"state": string(c.to.State), "cause": string(c.to.Cause), "error": fmt.Sprint(c.to.Err),
 			})
 		}
@@ -127,4 +131,16 @@ func (s *Store) tell() {
 		}
 		_ = s.note(e)
 	}
+}
+
+// troubleOf is the kind of alert for a volume in a state: each has its own
+// remedy.
+func troubleOf(state volume.State) string {
+	switch state {
+	case volume.Online:
+		return ""
+	case volume.Taken:
+		return VolumeTaken
+	}
+	return DiskTrouble
 }

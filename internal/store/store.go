@@ -54,6 +54,7 @@ type Alerts interface {
 // The kinds of alerts that the store raises.
 const (
 	DiskTrouble  = "disk-trouble"  // object: folder of the volume; state, cause, error
+	VolumeTaken  = "volume-taken"  // object: folder of the volume; state, cause, error
 	FileTampered = "file-tampered" // object: segment; camera, seconds, from, to, reason
 	FileDamaged  = "file-damaged"  // object: segment; camera, from, to, reason
 	FileUnknown  = "file-unknown"  // object: folder of the volume; file, reason

@@ -120,3 +120,42 @@ func TestAttachedBefore(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestTaken finds another recorder on the volume: that has an alert of its own, which ends
+// when the other is gone, and recording begins.
+func TestTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(4)
+		r.cutAll()
+		r.end()
+		other, err := r.disk.Sub("mnt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock, err := other.Lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.early = true
+		r.boot()
+		time.Sleep(5 * time.Second)
+		if !r.board.stands(VolumeTaken+" mnt") || r.board.stands(DiskTrouble+" mnt") {
+			t.Errorf("told %v", r.board.now)
+		}
+		lock.Close()
+		time.Sleep(5 * time.Second)
+		if r.board.stands(VolumeTaken + " mnt") {
+			t.Error("still said to be taken")
+		}
+		for _, st := range r.streams {
+			st.w = nil
+		}
+		r.put(4)
+		r.cutAll()
+		time.Sleep(3 * time.Second)
+		r.invariants(false)
+		r.end()
+	})
+}

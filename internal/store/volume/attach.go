@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -37,7 +38,7 @@ func (v *Volume) Attach() error {
 	if there {
 		return nil
 	}
-	root, label, err := v.look()
+	root, label, lock, err := v.look()
 	if err == nil {
 		err = probe(root)
 	}
@@ -52,6 +53,9 @@ func (v *Volume) Attach() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
+		if lock != nil {
+			lock.Close()
+		}
 		if root != nil {
 			root.Close()
 		}
@@ -61,13 +65,15 @@ func (v *Volume) Attach() error {
 			state = Missing
 		case errors.Is(err, ErrForeign):
 			state = Foreign
+		case errors.Is(err, ErrTaken):
+			state = Taken
 		case full(err):
 			cause = media.DiskFull
 		}
 		v.change(state, cause, err)
 		return v.errLocked()
 	}
-	v.root, v.whole, v.label = root, whole, label
+	v.root, v.whole, v.label, v.lock = root, whole, label, lock
 	v.dirs = map[string]bool{}
 	v.status.Disk, v.status.Group = disk, groups(disk)
 	v.change(Online, "", nil)
@@ -81,104 +87,139 @@ func groups(d durable.Disk) bool {
 	return d.MountPoint && slices.Contains([]string{"ext4", "xfs", "btrfs", "f2fs", "mem"}, d.Kind)
 }
 
-// look opens the folder if its label is right. An empty folder becomes a
-// volume only if the settings say so.
+// look opens the folder if its label is right and nobody else works with it.
+// An empty folder becomes a volume only if the settings say so. Nothing is
+// written to a folder before it is known to be ours.
 //
 //vigil:clause 5.1.1.2
-func (v *Volume) look() (root durable.Root, l Label, err error) {
+func (v *Volume) look() (root durable.Root, l Label, lock io.Closer, err error) {
 	root, err = v.cfg.FS.Sub(v.cfg.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, l, fmt.Errorf("%w: no folder", ErrMissing)
+		return nil, l, nil, fmt.Errorf("%w: no folder", ErrMissing)
 	}
 	if err != nil {
-		return nil, l, err
+		return nil, l, nil, err
 	}
-	defer func() {
-		if err != nil {
-			root.Close()
-			root = nil
-		}
-	}()
-	want := v.ID() // once it was here, only this one will do
 	disk, err := root.Disk(".")
 	if err != nil {
-		return root, l, err
+		return root, l, nil, err
 	}
+	l, there, err := v.readLabel(root, disk)
+	if err == nil && !there {
+		err = v.usable(root)
+	}
+	if err != nil {
+		return root, l, nil, err
+	}
+	if lock, err = v.hold(root); err != nil {
+		return root, l, nil, err
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(root, dir); err != nil {
+			return root, l, lock, err
+		}
+	}
+	if !there { // the label comes last: a crash before it leaves a folder that counts as empty
+		l = Label{Volume: v.cfg.Volume, Set: v.cfg.Set, Made: time.Now().UnixNano()}
+		if l.Volume.IsZero() {
+			l.Volume = media.NewID[volumeTag]()
+		}
+	}
+	if !there || l.Disk != disk.ID && disk.ID != "" {
+		l.Disk = disk.ID
+		if err := durable.WriteFile(root, labelName, l.Append(nil, v.cfg.Key)); err != nil {
+			return root, l, lock, err
+		}
+	}
+	if !there {
+		v.log.Info("made a volume of an empty folder", "id", l.Volume, "disk", disk.ID, "kind", disk.Kind)
+	}
+	return root, l, lock, nil
+}
+
+// readLabel reads the label, if there is one, and judges it.
+func (v *Volume) readLabel(root durable.Root, disk durable.Disk) (l Label, there bool, err error) {
+	want := v.ID() // once it was here, only this one will do
 	b, err := durable.ReadFile(root, labelName, labelMax)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v.initialise(root, disk)
+		return l, false, nil
 	}
 	if err != nil && !errors.Is(err, durable.ErrTooLarge) {
-		return root, l, err
+		return l, true, err
 	}
 	l, err = ParseLabel(b, v.cfg.Key)
 	switch {
 	case err != nil:
-		return root, l, fmt.Errorf("%w: %w", ErrForeign, err)
+		err = fmt.Errorf("%w: %w", ErrForeign, err)
 	case l.Set != v.cfg.Set:
-		return root, l, fmt.Errorf("%w: it belongs to set %s", ErrForeign, l.Set)
+		err = fmt.Errorf("%w: it belongs to set %s", ErrForeign, l.Set)
 	case !want.IsZero() && l.Volume != want:
-		return root, l, fmt.Errorf("%w: it is volume %s, wanted %s", ErrForeign, l.Volume, want)
+		err = fmt.Errorf("%w: it is volume %s, wanted %s", ErrForeign, l.Volume, want)
 	case l.Disk != "" && disk.ID != "" && l.Disk != disk.ID && !v.cfg.Moved:
 		// A copy of the folder: below a mount point whose disk is missing, or
 		// on a new disk. Only a person can tell.
-		return root, l, fmt.Errorf("%w: the folder was moved here from file system %s", ErrForeign, l.Disk)
+		err = fmt.Errorf("%w: the folder was moved here from file system %s", ErrForeign, l.Disk)
 	}
-	for _, dir := range folders {
-		if err := durable.MkdirAll(root, dir); err != nil {
-			return root, l, err
-		}
-	}
-	if l.Disk != disk.ID && disk.ID != "" {
-		l.Disk = disk.ID
-		if err := durable.WriteFile(root, labelName, l.Append(nil, v.cfg.Key)); err != nil {
-			return root, l, err
-		}
-	}
-	return root, l, nil
+	return l, true, err
 }
 
-// initialise makes a volume of an empty folder. The label comes last: a crash
-// before it leaves empty folders, which count as empty.
-func (v *Volume) initialise(root durable.Root, disk durable.Disk) (durable.Root, Label, error) {
-	var l Label
+// usable tells whether a folder without a label may become a volume. What a
+// crash left while one was being made counts as empty.
+func (v *Volume) usable(root durable.Root) error {
 	list, err := root.ReadDir(".")
 	if err != nil {
-		return root, l, err
+		return err
 	}
 	for _, e := range list {
 		switch name := e.Name(); {
-		case name == "lost+found", name == labelName+".tmp":
+		case name == "lost+found", name == labelName+".tmp", name == durable.LockName:
 		case e.IsDir() && slices.Contains(folders, name):
 			if inside, err := root.ReadDir(name); err != nil {
-				return root, l, err
+				return err
 			} else if len(inside) > 0 {
-				return root, l, fmt.Errorf("%w: no label, but %s is not empty", ErrForeign, name)
+				return fmt.Errorf("%w: no label, but %s is not empty", ErrForeign, name)
 			}
 		default:
-			return root, l, fmt.Errorf("%w: no label, but %.60q is there", ErrForeign, name)
+			return fmt.Errorf("%w: no label, but %.60q is there", ErrForeign, name)
 		}
 	}
 	v.mu.Lock()
 	known := !v.label.Volume.IsZero()
 	v.mu.Unlock()
 	if !v.cfg.New || known {
-		return root, l, fmt.Errorf("%w: the folder is empty", ErrMissing)
+		return fmt.Errorf("%w: the folder is empty", ErrMissing)
 	}
-	for _, dir := range folders {
-		if err := durable.MkdirAll(root, dir); err != nil {
-			return root, l, err
-		}
+	return nil
+}
+
+// hold takes the folder for this process alone. Two recorders on one volume,
+// as a copy of a state folder makes them, would each take what the other writes for
+// what a crash left, and end it.
+func (v *Volume) hold(root durable.Root) (io.Closer, error) {
+	lock, err := root.Lock()
+	if errors.Is(err, durable.ErrSpecial) {
+		v.aside(root, durable.LockName, err)
+		lock, err = root.Lock()
 	}
-	l = Label{Volume: v.cfg.Volume, Set: v.cfg.Set, Made: time.Now().UnixNano(), Disk: disk.ID}
-	if l.Volume.IsZero() {
-		l.Volume = media.NewID[volumeTag]()
+	switch {
+	case errors.Is(err, durable.ErrLocked):
+		return nil, fmt.Errorf("%w: %w", ErrTaken, err)
+	case errors.Is(err, errors.ErrUnsupported):
+		v.log.Warn("this file system has no locks: another Vigil on the same folder would not be noticed", "err", err)
+		return nil, nil
 	}
-	if err := durable.WriteFile(root, labelName, l.Append(nil, v.cfg.Key)); err != nil {
-		return root, l, err
+	return lock, err
+}
+
+// aside moves what somebody put in the place of a file of the volume's to the
+// quarantine, where a check finds it.
+func (v *Volume) aside(root durable.FS, name string, why error) {
+	to := path.Join(Quarantine, fmt.Sprintf("%s.%d", name, time.Now().UnixNano()))
+	err := durable.MkdirAll(root, Quarantine)
+	if err == nil {
+		err = root.Rename(name, to)
 	}
-	v.log.Info("made a volume of an empty folder", "id", l.Volume, "disk", disk.ID, "kind", disk.Kind)
-	return root, l, nil
+	v.log.Warn("something else was in the place of a file", "file", name, "why", why, "now", to, "err", err)
 }
 
 // probe writes and syncs a small file: a disk that takes none is not online.
@@ -244,7 +285,10 @@ func (v *Volume) detach(why error) {
 		t.done(why)
 	}
 	v.tombs = append(v.tombs, v.whole, v.root)
-	v.root, v.whole, v.files, v.tasks, v.moved = nil, nil, nil, nil, nil
+	if v.lock != nil {
+		v.tombs = append(v.tombs, v.lock) // the last: until then something may write
+	}
+	v.root, v.whole, v.lock, v.files, v.tasks, v.moved = nil, nil, nil, nil, nil, nil
 	v.status.Disk = durable.Disk{}
 	v.synchronised()
 }

@@ -40,12 +40,14 @@ const (
 	Failed   State = "failed"  // given up: what was not durable is dropped
 	Missing  State = "missing" // its disk is not there
 	Foreign  State = "foreign" // a disk is there, and not this one
+	Taken    State = "taken"   // another process works with it
 )
 
 // Errors of a volume that cannot be used.
 var (
 	ErrMissing = errors.New("the disk is not there")
 	ErrForeign = errors.New("the disk is another one")
+	ErrTaken   = errors.New("another Vigil works with this disk")
 	ErrNoSpace = errors.New("the disk is full")
 	ErrHung    = errors.New("the disk does not answer")
 	ErrFailed  = errors.New("the disk failed")
@@ -104,7 +106,9 @@ type Volume struct {
 	mu     sync.Mutex
 	status Status          // guarded by mu
 	label  Label           // guarded by mu; zero before the first attach
+	runs   bool            // guarded by mu; Run lets the disk go
 	root   durable.Root    // guarded by mu; nil: not attached
+	lock   io.Closer       // guarded by mu; the hold on the folder; nil where the file system has none
 	whole  durable.File    // guarded by mu; the folder, open for syncfs
 	files  []*File         // guarded by mu; with bytes on their way
 	tasks  []task          // guarded by mu; to do
@@ -228,6 +232,9 @@ func (v *Volume) change(s State, cause media.Cause, err error) {
 // Run attaches the disk, writes what is handed over, and attaches again
 // whatever was lost, until ctx ends; then what can be made durable is.
 func (v *Volume) Run(ctx context.Context) error {
+	v.mu.Lock()
+	v.runs = true
+	v.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -252,6 +259,19 @@ func (v *Volume) Run(ctx context.Context) error {
 		if v.hung() > v.cfg.Slow && time.Since(ending) > v.cfg.Slow {
 			return nil // the writer sits in a system call that nobody can end
 		}
+	}
+}
+
+// Close lets a disk go that was attached and that nobody ran.
+func (v *Volume) Close() {
+	v.mu.Lock()
+	mine := v.root != nil && !v.runs
+	if mine {
+		v.detach(fmt.Errorf("%w: closed", ErrFailed))
+	}
+	v.mu.Unlock()
+	if mine {
+		v.bury()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -108,6 +109,74 @@ func safe(f *File) int64 {
 	return n
 }
 
+// hold is another process on the volume.
+func hold(t *testing.T, d *durable.Mem) io.Closer {
+	t.Helper()
+	root, err := d.Sub("mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := root.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestTaken lets two recorders of one label at a volume: the second writes
+// nothing, and has it as soon as the first is gone.
+//
+//vigil:clause 5.2.8.2
+func TestTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newBench(t), newBench(t)
+		second.disk = first.disk
+		second.cfg.FS = first.disk
+		second.vol = New(second.cfg)
+		first.run()
+		f := first.create("open/a")
+		first.put(f, "first ")
+		time.Sleep(1500 * time.Millisecond)
+		first.disk.ForgetOps()
+		second.run()
+		time.Sleep(10 * time.Second)
+		if ops := first.disk.Ops(); len(ops) > 0 {
+			t.Errorf("the second did %v", ops)
+		}
+		if _, err := second.vol.Create("open/b"); !errors.Is(err, ErrTaken) {
+			t.Errorf("create: %v", err)
+		}
+		first.put(f, "goes on")
+		f.End()
+		time.Sleep(1500 * time.Millisecond)
+		first.stop()
+		time.Sleep(3 * time.Second)
+		second.expect("told", strings.Join(second.said(), ", "), "taken disk, online ")
+		second.put(second.create("open/b"), "second")
+		time.Sleep(1500 * time.Millisecond)
+		second.stop()
+		first.disk.Restart()
+		second.expect("of the first", second.content("open/a"), "first goes on")
+		second.expect("of the second", second.content("open/b"), "second")
+	})
+}
+
+// TestClose lets a volume go that was only looked for.
+func TestClose(t *testing.T) {
+	b := newBench(t)
+	if err := b.vol.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	b.vol.Close()
+	b.vol.Close()
+	if _, err := b.vol.Root(); err == nil {
+		t.Error("still attached")
+	}
+	if err := New(b.cfg).Attach(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAttach looks at folders of every kind: only ours is used, and nothing is
 // written to any other.
 //
@@ -150,6 +219,14 @@ func TestAttach(t *testing.T) {
 		{"a folder of a disk just formatted", func(d *durable.Mem) { d.Mkdir("mnt/lost+found", 0o700) }, nil, nil, Online},
 		{"making was cut short", func(d *durable.Mem) { durable.MkdirAll(d, "mnt/open") }, nil, nil, Online},
 		{"no label but a long one", func(d *durable.Mem) { durable.WriteFile(d, "mnt/LABEL", make([]byte, 5000)) }, nil, ErrForeign, Foreign},
+		{"held by another", func(d *durable.Mem) { label(ours)(d); hold(t, d) }, nil, ErrTaken, Taken},
+		{"empty, and another makes a volume of it", func(d *durable.Mem) { hold(t, d) }, nil, ErrTaken, Taken},
+		{"left by one that crashed", func(d *durable.Mem) { label(ours)(d); hold(t, d).Close() }, nil, nil, Online},
+		{"no file but a folder for the lock", func(d *durable.Mem) { label(ours)(d); durable.MkdirAll(d, "mnt/LOCK/x") }, nil, nil, Online},
+		{"no locks there", func(d *durable.Mem) {
+			label(ours)(d)
+			d.Inject(durable.Rule{Kind: durable.OpLock, Times: -1, Err: unix.EOPNOTSUPP})
+		}, nil, nil, Online},
 		{"read-only", func(d *durable.Mem) { d.Inject(durable.Rule{Times: -1, Err: unix.EROFS}) }, nil, unix.EROFS, Failed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
