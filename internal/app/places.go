@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +107,11 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		FS: disk, Name: p.name("settings"), Key: p.ring.Purpose("settings"), Audit: audit.Durably{Log: p.log}, TimeZone: machineZone(),
 	}); err != nil {
 		return nil, err
+	}
+	for _, f := range []document.File{p.clockFile(), p.certificateFile()} { // read later, when much is under way
+		if _, err := f.Load(new(json.RawMessage)); errors.Is(err, document.ErrNewer) {
+			return nil, err
+		}
 	}
 	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
 		return nil, err

@@ -22,12 +22,12 @@ var refusals = []struct {
 	err  error
 	code string
 }{
+	{durable.ErrNewer, "newer"},
 	{errLedgerGone, "ledger-gone"},
 	{keys.ErrOpenMode, "keys-readable"},
 	{keys.ErrNoRoot, "keys-damaged"},
 	{keys.ErrRoot, "keys-damaged"},
 	{keys.ErrDamaged, "keys-damaged"},
-	{document.ErrNewer, "newer"},
 	{document.ErrDamaged, "file-damaged"},
 	{unix.EROFS, "read-only"},
 	{fs.ErrPermission, "not-allowed"},

@@ -1,7 +1,10 @@
 package app
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,6 +40,24 @@ func TestRefusal(t *testing.T) {
 		return os.WriteFile(name, []byte("garbage, garbage, garbage, garbage, garbage"), 0o600)
 	}
 	cut := func(name string) error { return os.Truncate(name, 11) }
+	// newer is what a later Vigil may have written: of a version that is not known,
+	// with a check sum or a seal of its own.
+	newer := func(name string) error {
+		b, _ := os.ReadFile(name) // some are made later
+		switch ext := filepath.Ext(name); {
+		case ext == ".key":
+			b[8] = 2
+			sum := sha256.Sum256(b[:len(b)-sha256.Size])
+			copy(b[len(b)-sha256.Size:], sum[:])
+		case ext == ".keys":
+			b = []byte("VIGILKEY\x02D\x00\x00 of a form that is not known here, and sealed as nobody knows")
+		case ext == ".vaud":
+			b[9] = 2
+		default:
+			b = []byte("VIGILDOC\x02\x00\x01 of a form that is not known here, and sealed as nobody knows")
+		}
+		return os.WriteFile(name, b, 0o600)
+	}
 	for _, x := range []struct {
 		file  string
 		spoil func(name string) error
@@ -57,6 +78,17 @@ func TestRefusal(t *testing.T) {
 		{"volumes", os.Remove, "file-gone"},
 		{"volumes", garbage, "file-damaged"},
 		{"ledger", os.RemoveAll, "ledger-gone"},
+		{"keys/root.key", newer, "newer"},
+		{"keys/epochs.key", newer, "newer"},
+		{"keys/signers.key", newer, "newer"},
+		{"keys/days/20000.keys", newer, "newer"},
+		{"audit/0000000000000001.vaud", newer, "newer"},
+		{"settings", newer, "newer"},
+		{"accounts.doc", newer, "newer"},
+		{"volumes", newer, "newer"},
+		{"alerts", newer, "newer"},
+		{"clock", newer, "newer"},
+		{"certificate", newer, "newer"},
 		{"", func(name string) error {
 			l, err := durable.Lock(name)
 			t.Cleanup(func() { l.Unlock() })
@@ -76,9 +108,13 @@ func TestRefusal(t *testing.T) {
 			if err := x.spoil(name); err != nil {
 				t.Fatal(err)
 			}
+			spoilt := contents(t, c.State, c.Video)
 			p, err := open(t.Context(), c, discard)
 			if err == nil {
 				p.close()
+			}
+			if now := contents(t, c.State, c.Video); x.code == "newer" && (now != spoilt || !strings.Contains(err.Error(), name)) {
+				t.Errorf("%v\nbefore\n%safter\n%s", err, spoilt, now)
 			}
 			var no *text.Failure
 			if !errors.As(refuse(err, c.State), &no) || no.Code != "start."+x.code {
@@ -109,4 +145,26 @@ func TestRefusal(t *testing.T) {
 			p.close()
 		})
 	}
+}
+
+// contents lists what is in folders, with the digest of each file, but for the
+// lock, which names its last holder.
+func contents(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || d.Name() == durable.LockName {
+				fmt.Fprintln(&b, name)
+				return err
+			}
+			data, err := os.ReadFile(name)
+			fmt.Fprintf(&b, "%s %x\n", name, sha256.Sum256(data))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
 }

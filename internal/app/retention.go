@@ -30,10 +30,14 @@ func newRetention(a *App) *retention.Keeper {
 			}
 		},
 		Synchronised: func() bool { return clock.Now() == clock.Synchronised },
-		Memory:       known{document.File{FS: durable.OS{}, Name: a.name("clock"), Key: a.ring.Purpose("settings"), Kind: "clock", Version: 1}},
+		Memory:       known{a.clockFile()},
 		ArmedBy:      func() string { return "settings" },
 		Log:          a.log,
 	})
+}
+
+func (p *places) clockFile() document.File {
+	return document.File{FS: durable.OS{}, Name: p.name("clock"), Key: p.ring.Purpose("settings"), Kind: "clock", Version: 1}
 }
 
 // known keeps what retention knows of the clock over a restart.

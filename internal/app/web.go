@@ -38,7 +38,7 @@ type doors struct {
 
 func (a *App) openDoors() (err error) {
 	d := &a.doors
-	d.cert, err = web.OpenCertificate(document.File{FS: durable.OS{}, Name: a.name("certificate"), Key: a.ring.Purpose("tls")})
+	d.cert, err = web.OpenCertificate(a.certificateFile())
 	if err != nil {
 		if errors.Is(err, document.ErrDamaged) {
 			return text.Fail(err, "start.certificate-damaged")
@@ -62,6 +62,10 @@ func (a *App) openDoors() (err error) {
 		Alerts: alerts{a.alerts}, Machine: machine{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err
+}
+
+func (p *places) certificateFile() document.File {
+	return document.File{FS: durable.OS{}, Name: p.name("certificate"), Key: p.ring.Purpose("tls"), Kind: web.CertificateKind, Version: web.CertificateVersion}
 }
 
 // runDoors answers until ctx ends.

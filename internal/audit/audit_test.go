@@ -406,6 +406,42 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// TestNewer refuses the log of a newer Vigil and leaves all of it as it is, also
+// what it would put aside otherwise.
+func TestNewer(t *testing.T) {
+	d := newDesk(t)
+	for range 12 {
+		d.record(11)
+		d.beat()
+	}
+	list, err := files(d.disk, "state/audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil := func(first uint64, at int, to byte) string {
+		name := path.Join("state/audit", fileName(first))
+		b, err := durable.ReadFile(d.disk, name, maxFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[at] = to
+		durable.WriteFile(d.disk, name, b)
+		return name
+	}
+	spoil(list[len(list)-1], 3, 'x')
+	name := spoil(list[len(list)-2], 9, 2)
+	before, _ := d.disk.ReadDir("state/audit")
+	if _, err := Open(d.disk, "state/audit", key, d.opts); !errors.Is(err, durable.ErrNewer) || !strings.Contains(err.Error(), name) {
+		t.Errorf("open: %v", err)
+	}
+	after, _ := d.disk.ReadDir("state/audit")
+	if fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("refused, but made %v of %v", after, before)
+	}
+	spoil(list[len(list)-2], 9, 1)
+	d.open()
+}
+
 // TestResume opens a log whose end is gone: that is told at once, the numbers go
 // on behind what the ledger has, and nothing else is found wrong later.
 //

@@ -80,6 +80,9 @@ func appendFileHead(b []byte, first uint64, before chain) []byte {
 
 // parseFileHead returns the head of the chain before a file's first record.
 func parseFileHead(b []byte, first uint64) (before chain, err error) {
+	if len(b) >= 10 && string(b[:8]) == magic && binary.BigEndian.Uint16(b[8:]) > version { // nothing proves that it is not
+		return before, fmt.Errorf("%w: version %d, this program knows %d", durable.ErrNewer, binary.BigEndian.Uint16(b[8:]), version)
+	}
 	if len(b) < fileHead {
 		return before, errFrame
 	}

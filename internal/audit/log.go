@@ -88,7 +88,7 @@ type queued struct {
 type span struct{ from, to int64 }
 
 // Open opens the log in dir, or begins one. A torn end, which a power cut
-// leaves, is cut off by the next Flush. Its cost is that of the newest file.
+// leaves, is cut off by the next Flush. A newer Vigil's is refused with durable.ErrNewer. Its cost is that of the newest file.
 func Open(fsys durable.FS, dir string, key seal.Key, opts Options) (*Log, error) {
 	def := func(v *int64, d int64) {
 		if *v <= 0 {
@@ -160,18 +160,20 @@ func (l *Log) load() (err error) {
 			l.sizes[first] = info.Size()
 		}
 	}
+	var aside []string
 	for i := len(l.list) - 1; i >= 0; i-- {
 		first := l.list[i]
+		name := path.Join(l.dir, fileName(first))
 		b, err := readFile(l.fs, l.dir, first)
 		if err != nil {
 			return err
 		}
 		before, err := parseFileHead(b, first)
+		if errors.Is(err, durable.ErrNewer) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if err != nil { // made and not written by a crash, or worse: kept aside, its records are missed by Verify
-			name := path.Join(l.dir, fileName(first))
-			if err := l.fs.Rename(name, name+".damaged"); err != nil {
-				return err
-			}
+			aside = append(aside, name)
 			continue
 		}
 		l.seq, l.head = first-1, before
@@ -194,6 +196,11 @@ func (l *Log) load() (err error) {
 	}
 	if l.first == 0 {
 		l.list = nil
+	}
+	for _, name := range aside {
+		if err := l.fs.Rename(name, name+".damaged"); err != nil {
+			return err
+		}
 	}
 	l.written, l.durable, l.since = l.seq, l.head, l.seq+1
 	l.loaded, l.end = l.seq, l.head

@@ -33,7 +33,7 @@ const (
 
 // What a caller may decide upon; a missing file is fs.ErrNotExist.
 var (
-	ErrNewer   = errors.New("written by a newer Vigil")
+	ErrNewer   = durable.ErrNewer
 	ErrDamaged = errors.New("damaged, or sealed by another machine")
 )
 
@@ -68,7 +68,11 @@ func (f File) parse(b []byte, into any) (uint16, error) {
 		return 0, ErrDamaged
 	}
 	if b[8] != frame {
-		return 0, fmt.Errorf("%w: frame %d", ErrNewer, b[8])
+		was := append(append([]byte(magic), frame), b[9:headSize]...)
+		if _, err := f.Key.Open(nil, b[headSize:], f.aad(was)); b[8] < frame || err == nil {
+			return 0, fmt.Errorf("%w: frame %d", ErrDamaged, b[8])
+		}
+		return 0, fmt.Errorf("%w: frame %d, this program knows %d", ErrNewer, b[8], frame)
 	}
 	plain, err := f.Key.Open(nil, b[headSize:], f.aad(b[:headSize]))
 	if err != nil {

@@ -75,6 +75,16 @@ func TestLoadSave(t *testing.T) {
 	if v, err := newer.Load(&got); err != nil || v != 3 {
 		t.Errorf("%d, %v", v, err)
 	}
+	raw := f.append(nil, []byte(`{"Name":"x"}`))
+	raw[8] = 2
+	durable.WriteFile(m, f.Name, raw)
+	if _, err := f.Load(&got); !errors.Is(err, ErrDamaged) {
+		t.Errorf("this frame, its byte altered: %v", err)
+	}
+	durable.WriteFile(m, f.Name, f.Key.Seal(raw[:headSize:headSize], []byte(`{}`), f.aad(raw[:headSize])))
+	if _, err := f.Load(&got); !errors.Is(err, ErrNewer) {
+		t.Errorf("a newer frame: %v", err)
+	}
 	for _, plain := range []string{`{"Name":"x","Unknown":1}`, `{"Name":"x"}{}`, `{`, ``, `[]`} {
 		durable.WriteFile(m, f.Name, f.append(nil, []byte(plain)))
 		if _, err := f.Load(&got); !errors.Is(err, ErrDamaged) {

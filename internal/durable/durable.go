@@ -140,6 +140,13 @@ var ErrSpecial = errors.New("is not a file")
 // ErrTooLarge is returned for a file above the caller's bound.
 var ErrTooLarge = errors.New("file is too large")
 
+// ErrNewer is what every format of Vigil's says of a file whose version it does
+// not know: who reads it must change nothing. A later version keeps the magic of
+// its format, so only a file with that is newer and not damaged. Where a check sum or
+// a seal proves that the file is of this version and the byte of the version alone
+// is wrong, it is damaged; in doubt it is newer.
+var ErrNewer = errors.New("written by a newer Vigil")
+
 // ReadFile returns the content of a file of at most limit bytes.
 func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)

@@ -176,14 +176,20 @@ func (r *Ring) readDays() error {
 		if err == nil {
 			t, err = r.checkDay(entry.Name(), b)
 		}
+		if errors.Is(err, durable.ErrNewer) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if err != nil {
 			r.damaged = append(r.damaged, Loss{path.Join(daysDir, entry.Name()), err})
-			if err := r.fs.Rename(name, name+".damaged"); err != nil {
-				return err // it would be written over
-			}
 			continue
 		}
 		r.publish(t.day, t.keys)
+	}
+	for _, d := range r.damaged { // after all were looked at: nothing is changed that a newer Vigil wrote
+		name := path.Join(r.dir, d.File)
+		if err := r.fs.Rename(name, name+".damaged"); err != nil {
+			return err // it would be written over
+		}
 	}
 	return nil
 }
@@ -220,6 +226,13 @@ func (r *Ring) checkDay(name string, b []byte) (dayTable, error) {
 type Copy struct {
 	Name string
 	Data []byte
+}
+
+// Newer tells that a newer Vigil wrote a copy: it has keys that are not here, and
+// is not written over.
+func (c Copy) Newer() bool {
+	_, err := body(c.Data, 'D')
+	return errors.Is(err, durable.ErrNewer)
 }
 
 // Copies returns the files that changed after a generation, and the

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/seal"
 )
@@ -68,16 +69,21 @@ func body(b []byte, kind byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrDamaged, len(b))
 	case string(b[:8]) != magic:
 		return nil, fmt.Errorf("%w: not a key file", ErrDamaged)
-	case b[8] != version:
-		return nil, fmt.Errorf("key file of version %d: this program knows %d; it was written by a newer Vigil", b[8], version)
+	case b[8] > version && !sumFits(append(append([]byte(magic), version), b[9:]...)):
+		return nil, fmt.Errorf("%w: key file of version %d, this program knows %d", durable.ErrNewer, b[8], version)
 	case b[9] != kind || b[10] != 0 || b[11] != 0:
 		return nil, fmt.Errorf("%w: a key file of kind %q, want %q", ErrDamaged, b[9], kind)
 	}
-	n := len(b) - checkSize
-	if sum := sha256.Sum256(b[:n]); !bytes.Equal(sum[:], b[n:]) {
+	if b[8] != version || !sumFits(b) { // of another version only if its byte alone was altered
 		return nil, fmt.Errorf("%w: the check sum is wrong", ErrDamaged)
 	}
-	return b[headSize:n], nil
+	return b[headSize : len(b)-checkSize], nil
+}
+
+func sumFits(b []byte) bool {
+	n := len(b) - checkSize
+	sum := sha256.Sum256(b[:n])
+	return bytes.Equal(sum[:], b[n:])
 }
 
 func (r *Ring) sameRoot(b []byte) error {

@@ -136,7 +136,7 @@ func Create(fsys durable.FS, dir string) (*Ring, error) {
 }
 
 // Open reads the hierarchy of a machine. The error wraps ErrNoRoot when there
-// is none, and ErrRoot, ErrDamaged or ErrOpenMode when it must not be used.
+// is none, and ErrRoot, ErrDamaged, ErrOpenMode or durable.ErrNewer when it must not be used.
 func Open(fsys durable.FS, dir string) (*Ring, error) {
 	return openWith(fsys, dir, rootInFile{fsys, path.Join(dir, rootFile)})
 }

@@ -296,6 +296,35 @@ func TestCreateSurvivesCrash(t *testing.T) {
 	}
 }
 
+// newer is a file as a later Vigil may write it.
+func newer(b []byte) []byte {
+	return appendCheck(append(append([]byte(magic), 2), b[9:len(b)-checkSize]...), 0)
+}
+
+// TestNewerDay refuses the keys of a newer Vigil before it puts anything aside.
+func TestNewerDay(t *testing.T) {
+	m, r := create(t)
+	segment(t, r, camera(1), 20000)
+	segment(t, r, camera(1), 20001)
+	name := path.Join(dir, daysDir, "20001.keys")
+	good, err := durable.ReadFile(m, name, MaxCopy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	durable.WriteFile(m, name, newer(good))
+	durable.WriteFile(m, path.Join(dir, daysDir, "20000.keys"), []byte("nonsense"))
+	m.ForgetOps()
+	if _, err := Open(m, dir); !errors.Is(err, durable.ErrNewer) || !strings.Contains(err.Error(), name) {
+		t.Errorf("open: %v", err)
+	}
+	if m.Log() != "" {
+		t.Errorf("refused, but did\n%s", m.Log())
+	}
+	if !(Copy{"20001.keys", newer(good)}).Newer() || (Copy{"20001.keys", good}).Newer() {
+		t.Error("newer copies are not told from others")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	m, r := create(t)
 	segment(t, r, camera(1), 20000)
@@ -340,7 +369,10 @@ func TestRefusals(t *testing.T) {
 			{"cut", b[:len(b)-1], ErrDamaged},
 			{"longer", append(bytes.Clone(b), 0), ErrDamaged},
 			{"flipped", append(bytes.Clone(b[:60]), append([]byte{b[60] ^ 1}, b[61:]...)...), ErrDamaged},
-			{"newer", append(append([]byte(magic), 2), b[9:]...), nil},
+			{"newer", newer(b), durable.ErrNewer},
+			{"newer, and longer", newer(append(bytes.Clone(b), 0)), durable.ErrNewer},
+			{"the byte of its version altered", append(append([]byte(magic), 2), b[9:]...), ErrDamaged},
+			{"of no version", append(append([]byte(magic), 0), b[9:]...), ErrDamaged},
 		} {
 			durable.WriteFile(m, path.Join(dir, name), c.data)
 			_, err := Open(m, dir)

@@ -41,12 +41,18 @@ type certificateDoc struct {
 	Key         []byte `json:"key"`         // PKCS #8
 }
 
+// The document of the certificate.
+const (
+	CertificateKind    = "tls"
+	CertificateVersion = 1
+)
+
 // OpenCertificate reads the certificate or makes it. The key of the file is for the
 // purpose "tls".
 //
 //vigil:clause 5.3.1.1
 func OpenCertificate(file document.File) (*Certificate, error) {
-	file.Kind, file.Version = "tls", 1
+	file.Kind, file.Version = CertificateKind, CertificateVersion
 	c := &Certificate{file: file}
 	var d certificateDoc
 	switch _, err := file.Load(&d); {
