@@ -13,6 +13,7 @@ const (
 	Overload         Kind = "overload"          // object: camera; camera, lost
 	WorkerFelled     Kind = "worker-felled"     // object: camera; camera
 	DiskTrouble      Kind = "disk-trouble"      // object: folder of the volume; state, cause, error
+	VolumeNewer      Kind = "volume-newer"      // object: folder of the volume; state, cause, error
 	VolumeTaken      Kind = "volume-taken"      // object: folder of the volume; state, cause, error
 	SpaceLow         Kind = "space-low"         // object: folder of the volume; free, threshold
 	SpaceHeld        Kind = "space-held"        // object: folder of the volume; free
@@ -50,7 +51,7 @@ type meaning struct {
 
 var meanings = map[Kind]meaning{
 	CameraLost: {true, true}, CameraUnsteady: {true, true}, CameraClock: {false, true}, RecordingStopped: {true, true}, Overload: {true, true}, WorkerFelled: {false, true},
-	DiskTrouble: {true, false}, VolumeTaken: {true, false}, SpaceLow: {false, false}, SpaceHeld: {true, false}, RetentionShort: {false, true}, CommitFailed: {true, false},
+	DiskTrouble: {true, false}, VolumeNewer: {true, false}, VolumeTaken: {true, false}, SpaceLow: {false, false}, SpaceHeld: {true, false}, RetentionShort: {false, true}, CommitFailed: {true, false},
 	FileDamaged: {true, false}, FileTampered: {true, false}, FileMissing: {true, false}, FileUnknown: {false, false},
 	LedgerShort: {true, false}, LedgerForked: {true, false}, LedgerDamaged: {true, false}, LedgerCopy: {false, false},
 	AuditFailing: {true, false}, AuditTampered: {true, false}, AuditFull: {false, false},

@@ -111,7 +111,7 @@ func (s *Store) tell() {
 	s.mu.Unlock()
 	for _, c := range changes {
 		now := troubleOf(c.to.State)
-		for _, kind := range []string{DiskTrouble, VolumeTaken} { // what was wrong before is over
+		for _, kind := range []string{DiskTrouble, VolumeTaken, VolumeNewer} { // what was wrong before is over
 			if kind != now {
 				s.cfg.Alerts.Clear(kind, c.v.Dir())
 			}
@@ -141,6 +141,8 @@ func troubleOf(state volume.State) string {
 		return ""
 	case volume.Taken:
 		return VolumeTaken
+	case volume.Newer:
+		return VolumeNewer
 	}
 	return DiskTrouble
 }

@@ -54,6 +54,7 @@ type Alerts interface {
 // The kinds of alerts that the store raises.
 const (
 	DiskTrouble  = "disk-trouble"  // object: folder of the volume; state, cause, error
+	VolumeNewer  = "volume-newer"  // object: folder of the volume; state, cause, error
 	VolumeTaken  = "volume-taken"  // object: folder of the volume; state, cause, error
 	FileTampered = "file-tampered" // object: segment; camera, seconds, from, to, reason
 	FileDamaged  = "file-damaged"  // object: segment; camera, from, to, reason
@@ -434,7 +435,7 @@ func (s *Store) copyKeys(v *volume.Volume, all bool) error {
 	}
 	for _, c := range list {
 		name := path.Join(volume.KeyDir, c.Name)
-		if old, err := durable.ReadFile(root, name, int64(len(c.Data))); err == nil && bytes.Equal(old, c.Data) {
+		if old, err := durable.ReadFile(root, name, keys.MaxCopy); err == nil && (bytes.Equal(old, c.Data) || keys.Copy{Data: old}.Newer()) {
 			continue
 		}
 		if err := durable.WriteFile(root, name, c.Data); err != nil {

@@ -678,6 +678,31 @@ func TestLostKeys(t *testing.T) {
 	}
 }
 
+// TestNewerKeys leaves a copy of keys alone that a newer Vigil wrote: what it has
+// may be the only one.
+//
+//vigil:clause 5.2.4.1
+func TestNewerKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.settledSegment()
+		r.end()
+		const name, newer = "mnt/keys/10957.keys", "VIGILKEY\x02D\x00\x00 of a form that is not known here, and sealed as nobody knows"
+		if err := durable.WriteFile(r.disk, name, []byte(newer)); err != nil {
+			t.Fatal(err)
+		}
+		r.boot()
+		r.streams[0].w, r.streams[1].w = nil, nil
+		r.settledSegment()
+		time.Sleep(10 * time.Second)
+		if got, err := durable.ReadFile(r.disk, name, 1<<20); err != nil || string(got) != newer {
+			t.Errorf("written over: %q, %v", got, err)
+		}
+		r.end()
+	})
+}
+
 // TestPutBack puts a segment back into open/ whose leaf the volume has long
 // done with: it gets no second leaf, what was removed stays so, and a bad copy does not take the place
 // of the good file.

@@ -67,6 +67,8 @@ func (v *Volume) Attach() error {
 			state = Foreign
 		case errors.Is(err, ErrTaken):
 			state = Taken
+		case errors.Is(err, durable.ErrNewer):
+			state = Newer
 		case full(err):
 			cause = media.DiskFull
 		}
@@ -140,7 +142,7 @@ func (v *Volume) look() (root durable.Root, l Label, lock io.Closer, err error) 
 // readLabel reads the label, if there is one, and judges it.
 func (v *Volume) readLabel(root durable.Root, disk durable.Disk) (l Label, there bool, err error) {
 	want := v.ID() // once it was here, only this one will do
-	b, err := durable.ReadFile(root, labelName, labelMax)
+	b, err := durable.ReadFile(root, labelName, readMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, false, nil
 	}
@@ -149,6 +151,7 @@ func (v *Volume) readLabel(root durable.Root, disk durable.Disk) (l Label, there
 	}
 	l, err = ParseLabel(b, v.cfg.Key)
 	switch {
+	case errors.Is(err, durable.ErrNewer):
 	case err != nil:
 		err = fmt.Errorf("%w: %w", ErrForeign, err)
 	case l.Set != v.cfg.Set:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/seal"
 )
@@ -41,6 +42,7 @@ const (
 	labelVersion = 1
 	labelHead    = 41
 	labelMax     = labelHead + seal.Overhead + 8 + 1 + 255
+	readMax      = 4 << 10 // a newer one may be longer
 )
 
 // Errors of labels.
@@ -75,6 +77,9 @@ func parseHead(b []byte) (l Label, err error) {
 
 // ParseLabel reads a label and checks that key made it.
 func ParseLabel(b []byte, key seal.Key) (l Label, err error) {
+	if len(b) > 8 && string(b[:8]) == labelMagic && b[8] > labelVersion {
+		return l, newerOrAltered(b, key)
+	}
 	if l, err = parseHead(b); err != nil {
 		return l, err
 	}
@@ -88,4 +93,16 @@ func ParseLabel(b []byte, key seal.Key) (l Label, err error) {
 	l.Made = int64(binary.BigEndian.Uint64(body))
 	l.Disk = string(body[9:])
 	return l, nil
+}
+
+// newerOrAltered judges a label of a later version: one whose seal fits this
+// version is ours, and somebody altered the byte.
+func newerOrAltered(b []byte, key seal.Key) error {
+	if len(b) >= labelHead {
+		was := append(append([]byte(labelMagic), labelVersion), b[9:labelHead]...)
+		if _, err := key.Open(nil, b[labelHead:], was); err == nil {
+			return errSealed
+		}
+	}
+	return fmt.Errorf("%w: label of version %d, this program knows %d", durable.ErrNewer, b[8], labelVersion)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"vigil/internal/durable"
 	"vigil/internal/seal"
 )
 
@@ -24,6 +25,13 @@ func testLabel() Label {
 	return l
 }
 
+// newerLabel is a label as a later Vigil may write it.
+func newerLabel(l Label, key seal.Key) []byte {
+	b := l.Append(nil, key)[:labelHead:labelHead]
+	b[8] = 2
+	return key.Seal(b, make([]byte, 700), b)
+}
+
 func TestLabel(t *testing.T) {
 	l, key := testLabel(), testKey(1)
 	b := l.Append(nil, key)
@@ -36,6 +44,16 @@ func TestLabel(t *testing.T) {
 	}
 	if _, err := ParseLabel(b, testKey(2)); !errors.Is(err, errSealed) {
 		t.Errorf("another machine's key: %v", err)
+	}
+	altered := bytes.Clone(b)
+	altered[8] = 2
+	if _, err := ParseLabel(altered, key); !errors.Is(err, errSealed) || errors.Is(err, durable.ErrNewer) {
+		t.Errorf("the byte of the version altered: %v", err)
+	}
+	for _, newer := range [][]byte{newerLabel(l, key), append([]byte("vigilvol\x07"), make([]byte, 500)...), []byte("vigilvol\x02")} {
+		if _, err := ParseLabel(newer, key); !errors.Is(err, durable.ErrNewer) {
+			t.Errorf("of a newer Vigil: %v", err)
+		}
 	}
 	for i := range b {
 		bad := bytes.Clone(b)

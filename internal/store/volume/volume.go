@@ -41,6 +41,7 @@ const (
 	Missing  State = "missing" // its disk is not there
 	Foreign  State = "foreign" // a disk is there, and not this one
 	Taken    State = "taken"   // another process works with it
+	Newer    State = "newer"   // a newer Vigil wrote its label
 )
 
 // Errors of a volume that cannot be used.

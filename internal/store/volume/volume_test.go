@@ -219,6 +219,7 @@ func TestAttach(t *testing.T) {
 		{"a folder of a disk just formatted", func(d *durable.Mem) { d.Mkdir("mnt/lost+found", 0o700) }, nil, nil, Online},
 		{"making was cut short", func(d *durable.Mem) { durable.MkdirAll(d, "mnt/open") }, nil, nil, Online},
 		{"no label but a long one", func(d *durable.Mem) { durable.WriteFile(d, "mnt/LABEL", make([]byte, 5000)) }, nil, ErrForeign, Foreign},
+		{"a newer Vigil's", func(d *durable.Mem) { durable.WriteFile(d, "mnt/LABEL", newerLabel(ours, key)) }, nil, durable.ErrNewer, Newer},
 		{"held by another", func(d *durable.Mem) { label(ours)(d); hold(t, d) }, nil, ErrTaken, Taken},
 		{"empty, and another makes a volume of it", func(d *durable.Mem) { hold(t, d) }, nil, ErrTaken, Taken},
 		{"left by one that crashed", func(d *durable.Mem) { label(ours)(d); hold(t, d).Close() }, nil, nil, Online},
