@@ -285,7 +285,12 @@ type shelf struct {
 }
 
 // openVolumes looks for the folders that hold footage. The first start makes
-// one of them; later starts want the very same.
+// one of them; later starts want the very same. Until it was attached once, nothing
+// is kept anywhere and another folder may be named: the first may have been a slip.
+//
+//  1. The id of the set and the name of the folder are durable. A crash here leaves a folder that was never attached.
+//  2. The folder is attached, which labels it for the set. A crash here leaves the same; its label is of our set.
+//  3. The id of the volume is durable.
 func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) ([]ledger.Folder, error) {
 	file := p.shelfFile(disk)
 	var doc shelves
@@ -295,19 +300,20 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
 	if first {
-		dir := c.Video
-		if dir == "" {
-			dir = p.name("video")
-		}
-		doc = shelves{Set: volume.SetID(newID()), Volumes: []shelf{{Dir: dir}}}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("folder for footage: %w", err)
+		doc = shelves{Set: volume.SetID(newID()), Volumes: []shelf{{Dir: p.name("video")}}}
+	}
+	if s := &doc.Volumes[0]; s.ID.IsZero() {
+		if c.Video != "" {
+			s.Dir = c.Video
 		}
 		if err := file.Save(doc); err != nil {
 			return nil, fmt.Errorf("volumes: %w", err)
 		}
-	} else if c.Video != "" && c.Video != doc.Volumes[0].Dir {
-		return nil, text.Fail(nil, "start.footage-elsewhere", "kept", doc.Volumes[0].Dir, "asked", c.Video)
+		if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+			return nil, noFootage(err, s.Dir)
+		}
+	} else if c.Video != "" && c.Video != s.Dir {
+		return nil, text.Fail(nil, "start.footage-elsewhere", "kept", s.Dir, "asked", c.Video)
 	}
 	p.begun = doc.Begun
 	var copies []ledger.Folder
@@ -317,7 +323,7 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 		v := volume.New(volume.Config{FS: disk, Dir: s.Dir, Key: p.ring.Purpose("volumes"), Set: doc.Set, Volume: s.ID, New: s.ID.IsZero(), Log: log})
 		if err := v.Attach(); err != nil {
 			if s.ID.IsZero() {
-				return nil, fmt.Errorf("folder for footage %s: %w", s.Dir, err)
+				return nil, noFootage(err, s.Dir)
 			}
 			log.Error("volume is not there", "dir", s.Dir, "err", err) // recording waits for it; the store alerts
 		} else {
@@ -355,6 +361,18 @@ func (p *places) copyOn(v *volume.Volume) (at ledger.Folder, err error) {
 	}
 	p.copied[v] = root
 	return ledger.Folder{FS: own, Dir: volume.LedgerDir, Name: v.ID().String()}, nil
+}
+
+// noFootage says why a folder that was named for footage does not do.
+func noFootage(err error, dir string) error {
+	code := "footage-failed"
+	switch {
+	case errors.Is(err, volume.ErrTaken):
+		code = "footage-taken"
+	case errors.Is(err, volume.ErrForeign), errors.Is(err, durable.ErrNewer):
+		code = "footage-foreign"
+	}
+	return text.Fail(err, "start."+code, "folder", dir)
 }
 
 func (p *places) shelfFile(disk durable.FS) document.File {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"vigil/internal/conf"
+	"vigil/internal/durable"
+	"vigil/internal/store/volume"
 	"vigil/internal/text"
 )
 
@@ -50,6 +52,100 @@ func TestOthersFolders(t *testing.T) {
 		if after := tree(t, dir); after != before {
 			t.Errorf("%s: before\n%s\nafter\n%s", c.name, before, after)
 		}
+	}
+}
+
+// TestFootageFolder names a folder at the first start that does not do: that is said in
+// both languages and changes nothing in it, and the next start may name another one, until
+// one was attached.
+func TestFootageFolder(t *testing.T) {
+	write := func(name, data string) error {
+		return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(data), 0o600))
+	}
+	for _, c := range []struct {
+		name, code string
+		spoil      func(dir string) error
+	}{
+		{"somebody's files", "start.footage-foreign", func(dir string) error { return write(dir+"/letter", "dear") }},
+		{"another recorder's", "start.footage-foreign", func(dir string) error { return write(dir+"/LABEL", strings.Repeat("vigilvol\x01", 12)) }},
+		{"a newer recorder's", "start.footage-foreign", func(dir string) error { return write(dir+"/LABEL", strings.Repeat("vigilvol\x02", 12)) }},
+		{"a file", "start.footage-failed", func(dir string) error { return write(dir, "x") }},
+		{"where another records", "start.footage-taken", func(dir string) error {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			l, err := durable.Lock(dir)
+			t.Cleanup(func() { l.Unlock() })
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			top := t.TempDir()
+			wrong, right, late := top+"/wrong", top+"/right", top+"/late"
+			if err := c.spoil(wrong); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, wrong)
+			start := func(video string) error {
+				a, err := Open(t.Context(), conf.Config{State: top + "/state", Video: video}, Offline, discard)
+				if err == nil {
+					err = a.Close()
+				}
+				return err
+			}
+			for _, video := range []string{wrong, ""} { // the same folder is tried again until another one is named
+				err := start(video)
+				var f *text.Failure
+				if !errors.As(err, &f) || f.Code != c.code || text.Explain(text.Chinese, err) == err.Error() || !strings.Contains(text.Get(text.Chinese, f.Code, f.Args), wrong) {
+					t.Errorf("%q: %v, want %s", video, err, c.code)
+				}
+			}
+			if after := tree(t, wrong); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+			for _, video := range []string{right, "", right} {
+				if err := start(video); err != nil {
+					t.Errorf("%q: %v", video, err)
+				}
+			}
+			var f *text.Failure
+			if err := start(late); !errors.As(err, &f) || f.Code != "start.footage-elsewhere" {
+				t.Errorf("another folder once there is footage: %v", err)
+			}
+			if _, err := os.Stat(late); err == nil {
+				t.Error("it was made")
+			}
+		})
+	}
+}
+
+// TestFootageFolderCrash cuts the first start off after the folder was labelled and before
+// that was remembered: the next one finds its own volume.
+func TestFootageFolderCrash(t *testing.T) {
+	top := t.TempDir()
+	c := conf.Config{State: top + "/state", Video: top + "/video"}
+	p, err := open(t.Context(), c, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, file := p.volumes[0].ID(), p.shelfFile(durable.OS{})
+	var doc shelves
+	if _, err := file.Load(&doc); err != nil {
+		t.Fatal(err)
+	}
+	doc.Volumes[0].ID = volume.ID{}
+	if err := errors.Join(file.Save(doc), p.close()); err != nil {
+		t.Fatal(err)
+	}
+	c.Video = ""
+	if p, err = open(t.Context(), c, discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.volumes[0].ID(); got != id {
+		t.Errorf("volume %v, want %v", got, id)
+	}
+	if err := p.close(); err != nil {
+		t.Error(err)
 	}
 }
 
