@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"vigil/internal/durable"
 )
 
 // A copier keeps one copy level with home.
@@ -64,7 +63,7 @@ func (c *copier) leave() {
 
 // end lets the folder go. Called with mu held.
 func (c *copier) end() {
-	if root, ok := c.f.FS.(durable.Root); ok {
+	if root, ok := c.f.FS.(io.Closer); ok {
 		_ = root.Close()
 	}
 	close(c.done)
