@@ -216,6 +216,18 @@ func TestTimelineUseless(t *testing.T) {
 
 // TestTimelineFrozen: one stamp for all pictures, which depay makes rise by the
 // least there is.
+// TestTimelineOtherUnit: stamps in milliseconds under a clock of 90 kHz. Seconds
+// later the stamps are given up, and pictures stand where they came.
+func TestTimelineOtherUnit(t *testing.T) {
+	w := newWorld(t, 90000)
+	w.play(90, 100, 100*ms, wander(10*ms))
+	w.errMost = 0
+	w.play(1000, 100, 100*ms, wander(10*ms))
+	w.near(250 * time.Millisecond)
+	w.spacing(200, 9000, 3000)
+	w.causes(media.CameraClock)
+}
+
 func TestTimelineFrozen(t *testing.T) {
 	for _, real := range []int64{10 * ms, 100 * ms, 1000 * ms} {
 		w := newWorld(t, 90000)

@@ -54,6 +54,7 @@ type trackLine struct {
 	until          media.Ticks // end of this bucket, by arrival
 	full           bool        // there is one before
 	awaySince      media.Ticks // arrival since which the delay is beyond awayBy; 0 it is not
+	awayFrom       int64       // since, at that time
 
 	odd      int // units in a row whose stamps fit each other and not the rest
 	oddRun   int // units in a row whose stamps cannot be
@@ -166,8 +167,10 @@ func (l *trackLine) lasting(arr, delay media.Ticks) bool {
 	case delay < awayBy && delay > -awayBy:
 		l.awaySince = 0
 	case l.awaySince == 0:
-		l.awaySince = arr
+		l.awaySince, l.awayFrom = arr, l.since
 	case arr-l.awaySince >= awayFor:
+		// Stamps that went on at less than half the pace are of another unit, ms instead of 1/90 ms.
+		l.blind = 2*media.Ticks(scale(l.since-l.awayFrom, l.rate)) < arr-l.awaySince
 		return true
 	}
 	return false
