@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -123,6 +124,7 @@ func secure(ctx context.Context, o *Options, to URL, nc net.Conn) (net.Conn, *Ce
 	}
 	var ours *Error
 	var record tls.RecordHeaderError
+	var alert *net.OpError
 	switch {
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
@@ -132,6 +134,8 @@ func secure(ctx context.Context, o *Options, to URL, nc net.Conn) (net.Conn, *Ce
 		return nil, nil, fail(SpeaksPlain, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, nil, fail(NoAnswer, err, "step", "tls")
+	case errors.As(err, &alert) && alert.Op == "remote error", errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return nil, nil, fail(TLSRefused, err)
 	}
 	return nil, nil, fail(TLSFailed, err, "reason", strings.TrimPrefix(err.Error(), "tls: "))
 }

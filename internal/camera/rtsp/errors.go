@@ -34,6 +34,7 @@ const (
 	TLSName      = "tls-wrong-name" // host
 	TLSExpired   = "tls-expired"
 	TLSPin       = "tls-pin-mismatch"
+	TLSRefused   = "tls-refused"         // the camera ends the handshake
 	TLSFailed    = "tls-failed"          // reason
 	AuthNeeded   = "auth-needed"         // a user is wanted and none is set
 	AuthFailed   = "auth-failed"         // user: refused

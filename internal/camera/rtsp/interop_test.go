@@ -216,7 +216,7 @@ func TestOldTLS(t *testing.T) {
 	u := f.start()
 	u.scheme = "rtsps"
 	_, err := run(t, Options{URL: u, Link: LinkInsecure}, nil, nil)
-	wantCode(t, err, TLSFailed)
+	wantCode(t, err, TLSRefused)
 	f = &fake{t: t, wrap: func(nc net.Conn) net.Conn {
 		return tls.Server(nc, &tls.Config{Certificates: []tls.Certificate{cert}})
 	}}
