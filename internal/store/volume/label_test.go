@@ -2,8 +2,14 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vigil/internal/durable"
 	"vigil/internal/seal"
@@ -98,6 +104,49 @@ func TestSettled(t *testing.T) {
 		if n, err := parseSettled(bad, ID{1}, key); err == nil {
 			t.Errorf("byte %d changed: %d", i, n)
 		}
+	}
+}
+
+// TestSettledInPlace puts what is no mark where the mark is: it counts as 0, and the next mark
+// takes its place.
+func TestSettledInPlace(t *testing.T) {
+	for name, spoil := range map[string]func(mark string) error{
+		"a folder":             func(mark string) error { return os.MkdirAll(mark+"/x", 0o700) },
+		"a pipe":               func(mark string) error { return unix.Mkfifo(mark, 0o600) },
+		"a link out":           func(mark string) error { return os.Symlink("/etc/hostname", mark) },
+		"a link to nothing":    func(mark string) error { return os.Symlink("nothing", mark) },
+		"a link to itself":     func(mark string) error { return os.Symlink("SETTLED", mark) },
+		"somebody else's file": func(mark string) error { return os.WriteFile(mark, nil, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			v := New(Config{FS: durable.OS{}, Dir: dir, Key: testKey(1), Set: SetID{1}, New: true, Floor: 1, Beat: 10 * time.Millisecond})
+			if err := v.Attach(); err != nil {
+				t.Fatal(err)
+			}
+			mark := filepath.Join(dir, settledName)
+			if err := spoil(mark); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if n, err := v.Settled(); n != 0 || err != nil {
+					t.Errorf("settled: %d, %v", n, err)
+				}
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- v.Run(ctx) }()
+			done := make(chan error)
+			v.Settle(7, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if n, err := v.Settled(); n != 7 || err != nil {
+				t.Errorf("settled anew: %d, %v", n, err)
+			}
+			stop()
+			<-ended
+		})
 	}
 }
 

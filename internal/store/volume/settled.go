@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 
+	"golang.org/x/sys/unix"
+
 	"vigil/internal/durable"
 	"vigil/internal/seal"
 )
@@ -47,20 +49,23 @@ func parseSettled(b []byte, id ID, key seal.Key) (leaves uint64, err error) {
 }
 
 // Settled returns how many leaves of the ledger this volume is done with. It
-// is only ever too low: 0 when nobody knows, and then the ledger is read from its start.
+// is only ever too low: 0 when nobody knows, whyever, and then the ledger is read from its start.
 func (v *Volume) Settled() (uint64, error) {
 	root, err := v.Root()
 	if err != nil {
 		return 0, err
 	}
 	b, err := durable.ReadFile(root, settledName, settledSize)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, durable.ErrTooLarge) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
+	if errors.Is(err, unix.EISDIR) { // Settle replaces anything else
+		v.aside(root, settledName, err)
 	}
-	n, err := parseSettled(b, v.ID(), v.cfg.Key)
+	var n uint64
+	if err == nil {
+		n, err = parseSettled(b, v.ID(), v.cfg.Key)
+	}
 	if err != nil {
 		v.log.Warn("the mark of what is settled is of no use, the whole ledger is read", "err", err)
 		return 0, nil
