@@ -106,7 +106,7 @@ type saved struct {
 	Alerts []*Alert `json:"alerts"` // in the order of Since
 }
 
-// Open reads the board from a sealed file. A file that does not open is put
+// Open reads the board from a sealed file. A file that does not open, or something else in its place, is put
 // aside as <file>.damaged, which is an alert: conditions that last are raised again by who finds
 // them, what was over is in the audit log alone.
 func Open(fsys durable.FS, file string, key seal.Key, log Auditor) (*Board, error) {
@@ -116,13 +116,17 @@ func Open(fsys durable.FS, file string, key seal.Key, log Auditor) (*Board, erro
 	var damaged error
 	switch _, err := b.file.Load(&s); {
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, document.ErrDamaged):
-		if err := fsys.Rename(file, file+".damaged"); err != nil {
+		b.dirty = true // kept at once: that there is none later tells of a loss
+	case errors.Is(err, document.ErrDamaged), durable.NoFile(err):
+		if _, err := durable.Aside(fsys, file); err != nil {
 			return nil, fmt.Errorf("open alerts: %w", err)
 		}
 		s, damaged = saved{}, err
 	case err != nil:
 		return nil, fmt.Errorf("open alerts: %w", err)
+	}
+	if b.dirty && b.Save() != nil {
+		b.wake <- struct{}{} // Run tries again
 	}
 	for _, a := range s.Alerts {
 		if a.Lasts() {

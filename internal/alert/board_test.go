@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -203,20 +204,55 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestDamagedFile: whatever is in the place of the file, it is put aside and the
+// board begins anew, which it says.
 func TestDamagedFile(t *testing.T) {
+	for name, spoil := range map[string]func(*durable.Mem) error{
+		"garbage": func(m *durable.Mem) error { return durable.WriteFile(m, "state/alerts", []byte("what is this")) },
+		"a folder": func(m *durable.Mem) error {
+			return errors.Join(m.Remove("state/alerts"), durable.MkdirAll(m, "state/alerts/x"))
+		},
+		"a file of somebody else's": func(m *durable.Mem) error {
+			m.Inject(durable.Rule{Kind: durable.OpOpen, Name: "state/alerts", Err: unix.EACCES})
+			return nil
+		},
+		"a pipe": func(m *durable.Mem) error {
+			m.Inject(durable.Rule{Kind: durable.OpOpen, Name: "state/alerts", Err: durable.ErrSpecial})
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.Raise(Condition{Kind: ClockFree})
+			if err := d.Save(); err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(d.disk); err != nil {
+				t.Fatal(err)
+			}
+			d.open()
+			if list := d.List(true); len(list) != 1 || list[0].Kind != BoardAnew {
+				t.Errorf("%v, want that the list was lost and nothing else", list)
+			}
+			if _, err := d.disk.Stat("state/alerts.damaged"); err != nil {
+				t.Error(err)
+			}
+			if err := d.Save(); err != nil {
+				t.Error(err)
+			}
+			d.open()
+			if list := d.List(true); len(list) != 1 {
+				t.Errorf("after another start: %v", list)
+			}
+		})
+	}
+}
+
+// TestKeptAtOnce: a board without alerts has a file too, so that one that is gone is missed.
+func TestKeptAtOnce(t *testing.T) {
 	d := newDesk(t)
-	d.Raise(Condition{Kind: ClockFree})
-	if err := d.Save(); err != nil {
-		t.Fatal(err)
-	}
-	if err := durable.WriteFile(d.disk, "state/alerts", []byte("what is this")); err != nil {
-		t.Fatal(err)
-	}
-	d.open()
-	if list := d.List(true); len(list) != 1 || list[0].Kind != BoardAnew {
-		t.Errorf("%v, want that the list was lost and nothing else", list)
-	}
-	if _, err := d.disk.Stat("state/alerts.damaged"); err != nil {
+	d.disk.Restart()
+	if _, err := d.disk.Stat("state/alerts"); err != nil {
 		t.Error(err)
 	}
 }

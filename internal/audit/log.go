@@ -198,7 +198,7 @@ func (l *Log) load() (err error) {
 		l.list = nil
 	}
 	for _, name := range aside {
-		if err := l.fs.Rename(name, name+".damaged"); err != nil {
+		if _, err := durable.Aside(l.fs, name); err != nil {
 			return err
 		}
 	}

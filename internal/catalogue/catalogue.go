@@ -18,6 +18,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -82,7 +84,10 @@ func Open(path string, key seal.Key, opts Options) (*Catalogue, error) {
 
 // start opens all connections, on a new database if need be.
 func (c *Catalogue) start() error {
-	err := c.connect()
+	err := c.blocked()
+	if err == nil {
+		err = c.connect()
+	}
 	if err == nil {
 		return nil
 	}
@@ -141,12 +146,54 @@ func (c *Catalogue) disconnect() {
 
 // aside keeps the last database that was given up.
 func (c *Catalogue) aside() error {
-	if err := os.Rename(c.path, c.path+".aside"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := away(c.path); err != nil {
+		return err
+	}
+	for _, end := range ends {
+		err := os.Remove(c.path + end)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			err = away(c.path + end) // a folder with something in it
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ends are those of the names of SQLite's other files.
+var ends = []string{"-wal", "-shm", "-journal"}
+
+// away renames a file to <name>.aside, or to another name where that cannot be: a folder
+// is there, or here.
+func away(name string) error {
+	err := os.Rename(name, name+".aside")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = os.Rename(name, fmt.Sprintf("%s.aside.%d", name, time.Now().UnixNano()))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("put catalogue aside: %w", err)
 	}
-	for _, end := range []string{"-wal", "-shm", "-journal"} {
-		if err := os.Remove(c.path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("put catalogue aside: %w", err)
+	return nil
+}
+
+// blocked tells that there is something in the place of a file which is none, or
+// which we may not use: SQLite says of all that it cannot open it, as of a disk that fails.
+func (c *Catalogue) blocked() error {
+	for _, end := range append([]string{""}, ends...) {
+		name := c.path + end
+		info, err := os.Stat(name)
+		if err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: %s is not a file", errReplace, name)
+		}
+		if err == nil {
+			var f *os.File
+			if f, err = os.OpenFile(name, os.O_RDWR, 0); err == nil {
+				err = f.Close()
+			}
+		}
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ELOOP) {
+			return fmt.Errorf("%w: %w", errReplace, err)
 		}
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vigil/internal/durable"
 	"vigil/internal/ledger"
 	"vigil/internal/media"
@@ -352,6 +354,22 @@ func TestDamage(t *testing.T) {
 				b[i] ^= 0x55
 			}
 			return errors.Join(err, os.WriteFile(path, b, 0o600))
+		},
+		"a folder": func(path string, _ *seal.Key, _ *synth) error {
+			return errors.Join(os.Remove(path), os.MkdirAll(path+"/x", 0o700))
+		},
+		"a pipe": func(path string, _ *seal.Key, _ *synth) error {
+			return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600))
+		},
+		"a link to itself": func(path string, _ *seal.Key, _ *synth) error {
+			return errors.Join(os.Remove(path), os.Symlink(path, path))
+		},
+		"its log is a folder": func(path string, _ *seal.Key, _ *synth) error {
+			return os.MkdirAll(path+"-wal/x", 0o700)
+		},
+		"not for us": func(path string, _ *seal.Key, _ *synth) error { return os.Chmod(path, 0) }, // nothing to root
+		"a folder, and the name aside is taken": func(path string, _ *seal.Key, _ *synth) error {
+			return errors.Join(os.Remove(path), os.MkdirAll(path+".aside/x", 0o700), os.MkdirAll(path+"/x", 0o700))
 		},
 		"first page": func(path string, _ *seal.Key, _ *synth) error {
 			b, err := os.ReadFile(path)

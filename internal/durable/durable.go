@@ -20,6 +20,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // An FS is what the record is written through. Names are slash-separated
@@ -164,6 +167,24 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
+// NoFile tells that there is something under a name which is not a file that we may read: a
+// folder, a pipe, links in a circle, or another's file. The disk is not at fault,
+// and renaming it is all that can be done.
+func NoFile(err error) bool {
+	return errors.Is(err, ErrSpecial) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, fs.ErrPermission)
+}
+
+// Aside renames what is of no use as a file to name.damaged, or to another name
+// where that cannot be, and returns it.
+func Aside(fsys FS, name string) (to string, err error) {
+	to = name + ".damaged"
+	if err = fsys.Rename(name, to); err != nil { // a folder is there, or here
+		to = fmt.Sprintf("%s.%d", to, time.Now().UnixNano())
+		err = fsys.Rename(name, to)
+	}
+	return to, err
+}
+
 // MkdirAll makes a folder and the missing ones above it, durable, for the
 // owner only. Of a folder that is there it makes the name durable: whoever
 // made it may have failed to. So it is not for every write.
@@ -172,7 +193,7 @@ func MkdirAll(fsys FS, dir string) error {
 	parent := path.Dir(dir)
 	switch info, err := fsys.Stat(dir); {
 	case err == nil && !info.IsDir():
-		return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("is not a folder")}
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
 	case err == nil:
 		if err := fsys.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err

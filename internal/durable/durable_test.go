@@ -323,3 +323,31 @@ func TestLockTraps(t *testing.T) {
 		})
 	}
 }
+
+// TestAside finds a name for what is put aside, whatever has the first one, and loses no
+// folder.
+func TestAside(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "f")
+	for _, taken := range []func() error{
+		func() error { return nil },
+		func() error { return os.MkdirAll(name+".damaged/x", 0o700) },
+	} {
+		for _, spoil := range []func() error{
+			func() error { return os.WriteFile(name, []byte("x"), 0o600) },
+			func() error { return os.MkdirAll(name+"/y", 0o700) },
+		} {
+			if err := errors.Join(os.RemoveAll(name+".damaged"), taken(), spoil()); err != nil {
+				t.Fatal(err)
+			}
+			was, _ := os.Stat(name)
+			to, err := Aside(OS{}, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if is, err := os.Stat(to); err != nil || !os.SameFile(is, was) {
+				t.Errorf("%s: %v", to, err)
+			}
+		}
+	}
+}

@@ -187,7 +187,7 @@ func (r *Ring) readDays() error {
 	}
 	for _, d := range r.damaged { // after all were looked at: nothing is changed that a newer Vigil wrote
 		name := path.Join(r.dir, d.File)
-		if err := r.fs.Rename(name, name+".damaged"); err != nil {
+		if _, err := durable.Aside(r.fs, name); err != nil {
 			return err // it would be written over
 		}
 	}

@@ -232,6 +232,9 @@ func (f rootInFile) key() (seal.Key, error) {
 	if err != nil {
 		return seal.Key{}, err
 	}
+	if !info.Mode().IsRegular() { // its mode says nothing about a key
+		return seal.Key{}, &fs.PathError{Op: "open", Path: f.name, Err: durable.ErrSpecial}
+	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return seal.Key{}, fmt.Errorf("%s is %w (mode %04o): make it 0600 and take the key as known to all who could read it", f.name, ErrOpenMode, info.Mode().Perm())
 	}
