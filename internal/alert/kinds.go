@@ -40,6 +40,7 @@ const (
 	KeysDamaged      Kind = "keys-damaged"      // object: file; error
 	KeysRestored     Kind = "keys-restored"     // object: file; keys, volume
 	Certificate      Kind = "certificate"       // days
+	CertificateAnew  Kind = "certificate-anew"  // file
 	UncleanStop      Kind = "unclean-stop"      // at
 )
 
@@ -56,7 +57,7 @@ var meanings = map[Kind]meaning{
 	LedgerShort: {true, false}, LedgerForked: {true, false}, LedgerDamaged: {true, false}, LedgerCopy: {false, false},
 	AuditFailing: {true, false}, AuditTampered: {true, false}, AuditFull: {false, false},
 	ClockStep: {false, false}, ClockFree: {false, false}, SignInFailures: {false, false}, AccountLocked: {false, false},
-	CatalogueAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, UncleanStop: {false, false},
+	CatalogueAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, CertificateAnew: {true, false}, UncleanStop: {false, false},
 }
 
 // Alarm tells whether footage or its proof is in danger. A kind that is not

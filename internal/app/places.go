@@ -84,10 +84,12 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	} else if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	if p.lock, err = durable.Lock(p.dir); err != nil {
-		if errors.Is(err, durable.ErrLocked) {
-			return nil, text.Fail(err, "start.locked", "folder", p.dir)
-		}
+	switch p.lock, err = durable.Lock(p.dir); {
+	case errors.Is(err, durable.ErrLocked):
+		return nil, text.Fail(err, "start.locked", "folder", p.dir)
+	case errors.Is(err, errors.ErrUnsupported):
+		log.Warn("the file system of the state folder has no locks: another Vigil on it would not be noticed", "err", err)
+	case err != nil:
 		return nil, err
 	}
 	if p.ring, err = openKeys(disk, p.name("keys")); err != nil {
@@ -96,6 +98,7 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if err := p.complete(disk); err != nil {
 		return nil, err
 	}
+	lost := p.lost(disk)
 	p.log, err = audit.Open(disk, p.name("audit"), p.ring.Purpose("audit"), audit.Options{
 		Clock:   func() string { return string(clock.Now()) },
 		Trouble: func(err error) { p.auditTrouble(err, log) },
@@ -165,6 +168,11 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	p.ledger.Tell = func(f ledger.Finding) { p.found([]ledger.Finding{f}) }
 	if err := p.resumeAudit(); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
+	}
+	if p.begun {
+		for _, c := range lost {
+			p.alerts.Raise(c)
+		}
 	}
 	for _, d := range p.ring.Damaged() {
 		p.alerts.Raise(alert.Condition{Kind: alert.KeysDamaged, Object: d.File, Args: map[string]string{"error": d.Err.Error()}})
@@ -270,6 +278,22 @@ func (p *places) complete(disk durable.FS) error {
 		}
 	}
 	return nil
+}
+
+// lost tells which files are not there that are made anew, and should not have to be in a
+// recorder that was in use.
+func (p *places) lost(disk durable.FS) (list []alert.Condition) {
+	gone := func(name string) bool {
+		_, err := disk.Stat(name)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if name := p.name("alerts"); gone(name) {
+		list = append(list, alert.Condition{Kind: alert.BoardAnew, Args: map[string]string{"error": name + " was gone"}})
+	}
+	if name := p.name("certificate"); gone(name) {
+		list = append(list, alert.Condition{Kind: alert.CertificateAnew, Args: map[string]string{"file": name}})
+	}
+	return list
 }
 
 // shelves is the document that remembers which folders hold footage.

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,10 @@ var refusals = []struct {
 }{
 	{durable.ErrNewer, "newer"},
 	{errLedgerGone, "ledger-gone"},
+	{durable.ErrSpecial, "in-place"},
+	{unix.EISDIR, "in-place"},
+	{unix.ENOTDIR, "in-place"},
+	{unix.ELOOP, "in-place"},
 	{keys.ErrOpenMode, "keys-readable"},
 	{keys.ErrNoRoot, "keys-damaged"},
 	{keys.ErrRoot, "keys-damaged"},
@@ -50,10 +55,20 @@ func refuse(err error, folder string) error {
 	if err == nil || errors.As(err, &already) {
 		return err
 	}
-	for _, r := range refusals {
-		if errors.Is(err, r.err) {
-			return text.Fail(err, "start."+r.code, "folder", folder, "version", release.Version)
+	file := folder
+	if at := new(fs.PathError); errors.As(err, &at) {
+		if file = at.Path; !filepath.IsAbs(file) { // of an open folder
+			file = filepath.Join(folder, file)
 		}
+	}
+	for _, r := range refusals {
+		if !errors.Is(err, r.err) {
+			continue
+		}
+		if file == filepath.Join(folder, durable.LockName) && r.code == "in-place" {
+			r.code = "lock-blocked"
+		}
+		return text.Fail(err, "start."+r.code, "folder", folder, "file", file, "version", release.Version)
 	}
 	// SQLite does not say why a write failed.
 	if d, derr := (durable.OS{}).Disk(folder); derr == nil && d.Free < 1<<20 {

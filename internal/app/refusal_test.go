@@ -8,9 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"vigil/internal/alert"
 	"vigil/internal/conf"
 	"vigil/internal/durable"
 	"vigil/internal/text"
@@ -58,6 +62,13 @@ func TestRefusal(t *testing.T) {
 		}
 		return os.WriteFile(name, b, 0o600)
 	}
+	folder := func(name string) error {
+		return errors.Join(os.RemoveAll(name), os.MkdirAll(name+"/x", 0o700), os.Chmod(name, 0o755))
+	}
+	pipe := func(name string) error {
+		return errors.Join(os.RemoveAll(name), unix.Mkfifo(name, 0o600), os.Chmod(name, 0o644))
+	}
+	plain := func(name string) error { return errors.Join(os.RemoveAll(name), os.WriteFile(name, nil, 0o600)) }
 	for _, x := range []struct {
 		file  string
 		spoil func(name string) error
@@ -89,6 +100,20 @@ func TestRefusal(t *testing.T) {
 		{"alerts", newer, "newer"},
 		{"clock", newer, "newer"},
 		{"certificate", newer, "newer"},
+		{"keys/root.key", folder, "in-place"},
+		{"keys/root.key", pipe, "in-place"},
+		{"keys/epochs.key", folder, "in-place"},
+		{"keys/signers.key", pipe, "in-place"},
+		{"audit/0000000000000001.vaud", pipe, "in-place"},
+		{"audit", plain, "in-place"},
+		{"keys", plain, "in-place"},
+		{"settings", folder, "in-place"},
+		{"settings", pipe, "in-place"},
+		{"accounts.doc", folder, "in-place"},
+		{"volumes", pipe, "in-place"},
+		{"certificate", folder, "in-place"},
+		{"LOCK", folder, "lock-blocked"},
+		{"LOCK", pipe, "lock-blocked"},
 		{"", func(name string) error {
 			l, err := durable.Lock(name)
 			t.Cleanup(func() { l.Unlock() })
@@ -109,19 +134,20 @@ func TestRefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 			spoilt := contents(t, c.State, c.Video)
-			p, err := open(t.Context(), c, discard)
+			a, err := Open(t.Context(), c, Offline, discard)
 			if err == nil {
-				p.close()
+				a.Close()
 			}
 			if now := contents(t, c.State, c.Video); x.code == "newer" && (now != spoilt || !strings.Contains(err.Error(), name)) {
 				t.Errorf("%v\nbefore\n%safter\n%s", err, spoilt, now)
 			}
 			var no *text.Failure
-			if !errors.As(refuse(err, c.State), &no) || no.Code != "start."+x.code {
+			if !errors.As(err, &no) || no.Code != "start."+x.code {
 				t.Errorf("%v, want %s", err, x.code)
 			} else {
 				for _, l := range text.Langs {
-					if s := text.Explain(l, no); !strings.Contains(s, c.State) || !text.Has(no.Code) {
+					s := text.Get(l, no.Code, no.Args)
+					if !strings.Contains(s, c.State) || !text.Has(no.Code) || (x.code == "in-place" || x.code == "lock-blocked") && !strings.Contains(s, name) {
 						t.Errorf("%s: %s", l, s)
 					}
 				}
@@ -144,6 +170,72 @@ func TestRefusal(t *testing.T) {
 			}
 			p.close()
 		})
+	}
+}
+
+// TestRefusalNamesFile: of one file that may not be read, a person hears which.
+func TestRefusalNamesFile(t *testing.T) {
+	for _, c := range []struct{ path, file string }{{"/state/settings", "/state/settings"}, {"LOCK", "/state/LOCK"}} {
+		err := refuse(fmt.Errorf("open: %w", &fs.PathError{Op: "open", Path: c.path, Err: unix.EACCES}), "/state")
+		for _, l := range text.Langs {
+			if s := text.Explain(l, err); !strings.Contains(s, c.file) {
+				t.Errorf("%s: %s", l, s)
+			}
+		}
+	}
+}
+
+// TestMadeAnew takes away, or puts something else in the place of, what can be made again:
+// the recorder starts and says so.
+//
+//vigil:clause 5.2.8.2
+func TestMadeAnew(t *testing.T) {
+	gone := func(name string) error { return os.RemoveAll(name) }
+	folder := func(name string) error { return errors.Join(os.RemoveAll(name), os.MkdirAll(name+"/x", 0o700)) }
+	pipe := func(name string) error { return errors.Join(os.RemoveAll(name), unix.Mkfifo(name, 0o600)) }
+	dir := t.TempDir()
+	c := conf.Config{State: filepath.Join(dir, "state"), Video: filepath.Join(dir, "video")}
+	start := func() (list []string) {
+		a, err := Open(t.Context(), c, Offline, discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range a.alerts.List(false) {
+			list = append(list, string(x.Kind))
+			a.alerts.Clear(x.Kind, x.Object)
+			if x, err = a.alerts.Acknowledge(vigil, x.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(a.begin(t.Context(), "test"), a.alerts.Save(), a.end(t.Context()), a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if told := start(); len(told) > 0 {
+		t.Errorf("the first start tells of %v", told)
+	}
+	for _, x := range []struct {
+		file  string
+		spoil func(name string) error
+		told  alert.Kind
+	}{
+		{"alerts", gone, alert.BoardAnew},
+		{"alerts", folder, alert.BoardAnew},
+		{"alerts", pipe, alert.BoardAnew},
+		{"catalogue", folder, alert.CatalogueAnew},
+		{"catalogue", pipe, alert.CatalogueAnew},
+		{"certificate", gone, alert.CertificateAnew},
+	} {
+		if err := x.spoil(filepath.Join(c.State, x.file)); err != nil {
+			t.Fatal(err)
+		}
+		if told := start(); !slices.Contains(told, string(x.told)) {
+			t.Errorf("%s: told %v, want %s", x.file, told, x.told)
+		}
+		if told := start(); len(told) > 0 {
+			t.Errorf("%s: told again: %v", x.file, told)
+		}
 	}
 }
 
