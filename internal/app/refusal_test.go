@@ -203,7 +203,7 @@ func TestMadeAnew(t *testing.T) {
 		for _, x := range a.alerts.List(false) {
 			list = append(list, string(x.Kind))
 			a.alerts.Clear(x.Kind, x.Object)
-			if x, err = a.alerts.Acknowledge(vigil, x.ID); err != nil {
+			if _, err := a.alerts.Acknowledge(vigil, x.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
