@@ -13,10 +13,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	mrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -293,14 +295,19 @@ func launch(t *testing.T, port string, name string, args ...string) {
 	t.Fatalf("%s does not listen", name)
 }
 
+// freePort finds a port for a server that must be told one. It lies below those
+// that the system gives away, which a test beside this one may get meanwhile.
 func freePort(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20000 + mrand.IntN(12000))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // TestGStreamer plays gst-rtsp-server: Digest, TCP, UDP, RTSPS, SRTP by MIKEY

@@ -127,13 +127,13 @@ function end(p: ChildProcess | undefined, signal: NodeJS.Signals = 'SIGTERM'): P
   })
 }
 
-export function freePort(): Promise<number> {
+// freePort finds a port for a server that must be told one. It lies below those
+// that the system gives away, which somebody else may get meanwhile.
+export function freePort(tries = 100): Promise<number> {
   return new Promise((ok, fail) => {
+    const port = 20000 + Math.floor(Math.random() * 12000)
     const s = createServer()
-    s.on('error', fail)
-    s.listen(0, '127.0.0.1', () => {
-      const { port } = s.address() as { port: number }
-      s.close(() => ok(port))
-    })
+    s.on('error', (e) => (tries > 1 ? ok(freePort(tries - 1)) : fail(e)))
+    s.listen(port, '127.0.0.1', () => s.close(() => ok(port)))
   })
 }
