@@ -119,7 +119,9 @@ func (m *Mem) RestartKeeping(chance *rand.Rand) {
 			m.settle(v)
 		}
 		for _, v := range m.moves[kept:] {
-			delete(v.to.live, v.new)
+			if v.to.live[v.new] = v.to.safe[v.new]; v.to.live[v.new] == nil { // what it replaced is there still
+				delete(v.to.live, v.new)
+			}
 			if v.from.safe[v.old] == v.n {
 				v.from.live[v.old] = v.n
 			}

@@ -207,3 +207,28 @@ func TestMemLock(t *testing.T) {
 		t.Errorf("let go: %v", err)
 	}
 }
+
+// TestKeepingReplaced cuts the power after a rename over a file: there is the
+// old one or the new one, never none.
+func TestKeepingReplaced(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(200) {
+		d := NewMem()
+		for name, data := range map[string]string{"f": "old", "g": "new"} {
+			if err := WriteFile(d, name, []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Rename("g", "f"); err != nil {
+			t.Fatal(err)
+		}
+		d.RestartKeeping(rand.New(rand.NewPCG(seed, 0)))
+		got, err := ReadFile(d, "f", 10)
+		if seen[string(got)] = true; err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	if !seen["old"] || !seen["new"] {
+		t.Errorf("saw %v", seen)
+	}
+}
