@@ -153,6 +153,14 @@ func newCopier(f *folder) *copier {
 func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
 	f := c.f
 	home := l.home.view().head
+	if f.known == nil && damaged(f.broken) {
+		again, err := f.anew(f.broken)
+		if err != nil {
+			f.known = nil
+		} else {
+			found = again
+		}
+	}
 	size := f.edge.size
 	add := func(t Trouble, err error) {
 		found = append(found, Finding{Folder: f.Name, Trouble: t, Have: size, Want: home.Size, Err: err})
@@ -178,8 +186,14 @@ func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
 		case root != f.edge.root():
 			add(Forked, errFork)
 			c.forked = true
-		case size < home.Size:
-			add(Behind, nil)
+		default:
+			if size < home.Size {
+				add(Behind, nil)
+			}
+			if found, err = l.restore(f, found, []*folder{l.home}); err != nil {
+				c.failed = true
+				add(Unreadable, err)
+			}
 		}
 	}
 	l.mu.Lock()
@@ -340,7 +354,10 @@ func (l *Ledger) round(c *copier) error {
 	var err error
 	if failed {
 		f.close()
-		_, err = f.load()
+		var found []Finding
+		if _, err = f.load(); damaged(err) {
+			found, err = f.anew(err)
+		}
 		if err == nil && f.edge.size <= l.Size() {
 			var root Digest
 			if root, err = l.RootAt(f.edge.size); err == nil && root != f.edge.root() {
@@ -348,6 +365,12 @@ func (l *Ledger) round(c *copier) error {
 			}
 		} else if err == nil {
 			err = errFork
+		}
+		if err == nil {
+			found, err = l.restore(f, found, []*folder{l.home})
+		}
+		for _, x := range found {
+			l.note(x)
 		}
 	}
 	if err == nil && f.edge.size < l.Size() {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"vigil/internal/durable"
@@ -38,7 +37,12 @@ type folder struct {
 	log   durable.File    // the file of the log that is appended to; nil: open it first
 	fresh map[string]bool // full tiles that were not synced
 	named map[string]bool // folders with names that were not synced
-	known map[string]bool // folders that are there
+	known map[string]bool // folders that are there; nil: not loaded
+
+	lost   []uint64 // first leaves of stretches whose sealed metadata load did not find
+	torn   bool     // there are bytes behind the last good frame
+	made   string   // the file of the log that was begun last
+	broken error    // why open failed
 
 	mu    sync.Mutex
 	seen  view       // guarded by mu
@@ -151,6 +155,9 @@ func (f *folder) openLog(span uint64, fresh bool) (err error) {
 	flag := os.O_RDWR | os.O_CREATE
 	if fresh {
 		flag |= os.O_TRUNC
+		if err := f.clear(f.at(spanPath(span))); err != nil {
+			return err
+		}
 		if dir := f.at(spanDir(span)); !f.known[dir] {
 			if err := durable.MkdirAll(f.FS, dir); err != nil {
 				return err
@@ -164,6 +171,23 @@ func (f *folder) openLog(span uint64, fresh bool) (err error) {
 	if fresh {
 		return f.FS.SyncDir(f.at(spanDir(span)))
 	}
+	return nil
+}
+
+// clear makes room for a new file of the log. What is there is a file that we
+// began and could not write, or one in which no frame was found: that is kept.
+func (f *folder) clear(name string) error {
+	if name == f.made {
+		return nil
+	}
+	info, err := f.FS.Stat(name)
+	if err == nil && (info.IsDir() || info.Size() > fileHead) {
+		_, err = aside(f.FS, name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.made = name
 	return nil
 }
 
@@ -370,8 +394,9 @@ func (f *folder) lastSpan() (span uint64, ok bool, err error) {
 		}
 		for _, file := range slices.Backward(files) {
 			var low uint64
-			if n, err := fmt.Sscanf(strings.TrimSuffix(file.Name(), ".vlog"), "%02x", &low); n == 1 && err == nil && low < 256 {
-				return high<<8 | low, true, nil
+			_, _ = fmt.Sscanf(file.Name(), "%02x.vlog", &low)
+			if span := high<<8 | low; "sealed/"+d.Name()+"/"+file.Name() == spanPath(span) { // and not what is kept beside it
+				return span, true, nil
 			}
 		}
 	}

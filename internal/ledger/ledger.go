@@ -92,8 +92,9 @@ func (f Finding) Unwrap() error { return f.Err }
 // Open opens the ledger in home, or makes it, and compares it with the copies.
 // The largest history that continues home's wins: home catches up from it,
 // which is reported as Short. A copy with another history is reported as Forked
-// and left alone. A home that cannot be opened at all is kept as <folder>.damaged-1
-// and made again from a copy. What Open finds is in Findings; an error means that
+// and left alone. Frames of the sealed log that home lost are taken from whoever has them, and
+// those that a copy lost from home. A home that cannot be opened at all is kept as <folder>.damaged-1
+// and made again from a copy, as is such a copy. What Open finds is in Findings; an error means that
 // there is no ledger to write to.
 //
 // The FS of a copy is closed when the copy is removed or the ledger closed, if
@@ -118,18 +119,31 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		f := l.folder(c)
 		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
+	kept := ""
 	if homeErr != nil {
-		unreadable := Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}
-		homeErr = unreadable
-		l.findings = append(l.findings, unreadable)
-		if err := l.setAside(home, opened); err != nil {
-			return nil, fmt.Errorf("open ledger: %w", errors.Join(homeErr, err))
+		if kept, err = l.setAside(home, opened, damaged(homeErr)); err != nil {
+			return nil, fmt.Errorf("open ledger: %w", errors.Join(Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}, err))
 		}
 	}
 	if best := l.longest(opened); best != nil {
-		have := l.home.edge.size
-		err := l.home.catchUp(best, best.view())
-		l.findings = append(l.findings, Finding{Folder: home.Name, Trouble: Short, Have: have, Want: best.edge.size, Err: err})
+		x := Finding{Folder: home.Name, Trouble: Short, Have: l.home.edge.size, Want: best.edge.size}
+		if homeErr != nil {
+			x.Trouble, x.Err = Damaged, fmt.Errorf("%w; it is made again from a copy, and kept as %s", homeErr, kept)
+		}
+		err := l.home.keepTail(l.home.view().span)
+		if err == nil {
+			err = l.home.catchUp(best, best.view())
+		}
+		if err != nil {
+			x.Err = errors.Join(x.Err, err)
+		}
+		l.findings = append(l.findings, x)
+	}
+	if homeErr != nil {
+		l.home.lost = []uint64{0} // the one set aside may have what the copy lost
+	}
+	if l.findings, err = l.restore(l.home, l.findings, opened); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	for i, f := range opened {
 		l.adopt(newCopier(f), theirs[i])
@@ -140,23 +154,17 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 // setAside keeps a home that cannot be opened under another name and begins a
 // new one, when a copy has what it had. Without a copy a person must decide: a
 // new ledger would disown all footage.
-func (l *Ledger) setAside(home Folder, copies []*folder) error {
-	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.known != nil && f.edge.size > 0 }) {
-		return errors.New("and no copy of it is there")
+// One that is not damaged but cannot be read gives way to a whole copy only.
+func (l *Ledger) setAside(home Folder, copies []*folder, damaged bool) (to string, err error) {
+	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.known != nil && f.edge.size > 0 && (damaged || len(f.lost) == 0) }) {
+		return "", errors.New("and no copy of it is there")
 	}
-	for n := 1; n < 100; n++ {
-		to := fmt.Sprintf("%s.damaged-%d", home.Dir, n)
-		if _, err := home.FS.Stat(to); err == nil {
-			continue
-		}
-		if err := home.FS.Rename(home.Dir, to); err != nil {
-			return err
-		}
-		l.home = l.folder(home)
-		_, err := l.home.load()
-		return err
+	if to, err = aside(home.FS, home.Dir); err != nil {
+		return "", err
 	}
-	return errors.New("too many damaged ones lie beside it")
+	l.home = l.folder(home)
+	_, err = l.home.load()
+	return to, err
 }
 
 func (l *Ledger) folder(f Folder) *folder { return &folder{Folder: f, key: l.key, keys: l.keys} }

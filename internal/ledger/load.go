@@ -74,12 +74,15 @@ type replay struct {
 }
 
 // replay reads one file of the log and makes the edge and the tiles that
-// follow from it. ok is false when it has no good frame. What the file needs
+// follow from it. ok is false when it has no good frame, or is not there. What the file needs
 // from before it, the upper edge and leaves of its span that the file before has,
 // comes from partial tiles and that file; deep from full tiles one level
 // below; public from entry bundles.
 func (f *folder) replay(span uint64, deep, public bool) (r replay, ok bool, err error) {
 	b, err := f.readSpan(span)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, false, nil
+	}
 	if err != nil {
 		return r, false, err
 	}
@@ -164,12 +167,16 @@ func (f *folder) edgeAt(size uint64, deep bool) (e edge, err error) {
 	return e, nil
 }
 
-// entries calls fn for the public leaves of a range as the bundles have them.
+// entries calls fn for the public leaves of a range as the bundles have them;
+// errTiles is for bundles that are gone or damaged.
 func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 	for from < to {
 		n := from / tileWidth
 		want := int(min(to-n*tileWidth, tileWidth))
 		b, err := f.readTile(entries, n, want)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", errTiles, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -178,7 +185,7 @@ func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 			err = fmt.Errorf("entry bundle of %d entries", len(list))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", tileBase(entries, n), err)
+			return fmt.Errorf("%w: %s: %w", errTiles, tileBase(entries, n), err)
 		}
 		for _, e := range list[from-n*tileWidth : want] {
 			if err := fn(e); err != nil {
@@ -195,12 +202,20 @@ func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 // the size of the ledger.
 func (f *folder) load() (findings []Finding, err error) {
 	f.fresh, f.named, f.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	f.lost, f.made = nil, ""
 	for _, dir := range []string{"", "sealed", "tile"} {
 		if err := durable.MkdirAll(f.FS, f.at(dir)); err != nil {
 			return nil, err
 		}
 	}
 	claimed, cerr := f.readCheckpoint()
+	if errors.Is(cerr, ErrSignature) || errors.Is(cerr, ErrCheckpoint) || damaged(cerr) { // a new one takes its place
+		if to, err := aside(f.FS, f.at(checkpointName)); err != nil {
+			cerr = errors.Join(cerr, err)
+		} else {
+			cerr = fmt.Errorf("%w; it is kept as %s", cerr, to)
+		}
+	}
 	if cerr != nil {
 		findings = append(findings, Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr})
 	}
@@ -220,7 +235,7 @@ func (f *folder) load() (findings []Finding, err error) {
 			ok = true
 			findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: r.edge.size, Err: errTiles})
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return findings, err
 		}
 		if !ok { // made and not written: a crash; or gone: the checkpoint tells
@@ -229,11 +244,22 @@ func (f *folder) load() (findings []Finding, err error) {
 			}
 		}
 	}
+	f.lost = r.lost
 	for _, first := range r.lost {
 		findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: first, Want: r.edge.size, Err: errLost})
 	}
-	if claimed.Size > r.edge.size {
-		findings = append(findings, f.claim(&r, claimed))
+	logged := r.edge.size
+	if claimed.Size > logged {
+		x := f.claim(&r, claimed)
+		if findings = append(findings, x); x.Trouble == Damaged {
+			f.lost = append(f.lost, x.Have)
+		}
+	}
+	f.torn = r.cut
+	if claimed.Size > logged { // torn by damage: a crash leaves no checkpoint ahead
+		if err := f.keepTail(span); err != nil {
+			findings = append(findings, Finding{Folder: f.Name, Trouble: Unwritable, Have: logged, Want: claimed.Size, Err: err})
+		}
 	}
 	f.edge, f.head = r.edge, r.head
 	f.publish(view{f.head, span, r.logEnd, r.index})
@@ -254,6 +280,7 @@ func (f *folder) open() []Finding {
 	found, err := f.load()
 	if err != nil {
 		f.known = nil // not loaded
+		f.broken = err
 		found = append(found, Finding{Folder: f.Name, Trouble: Unreadable, Err: err})
 	}
 	return found
@@ -287,6 +314,9 @@ func (f *folder) rebuild(last uint64) (replay, error) {
 	var all edge
 	for span := uint64(0); ; span++ {
 		b, err := f.readSpan(span)
+		if errors.Is(err, fs.ErrNotExist) {
+			return replay{}, fmt.Errorf("make tiles from the sealed log: %w: %w", errTiles, err)
+		}
 		if err != nil {
 			return replay{}, fmt.Errorf("make tiles from the sealed log: %w", err)
 		}

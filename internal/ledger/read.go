@@ -83,7 +83,7 @@ func (r *reader) leaves(from, to uint64, fn func(i uint64, leaf Leaf) error) err
 			return fmt.Errorf("read ledger: %w", err)
 		}
 		if _, err := walk(b, spanKey(r.home.key, r.home.keys.Origin, span), span, next, &r.s, give, nil); errors.Is(err, errStop) {
-			return nil
+			break // what is missing before it is mended
 		} else if err != nil {
 			return err
 		}
@@ -202,21 +202,21 @@ func (r *reader) mend(from, to uint64, fn func(i uint64, leaf Leaf) error) error
 		}
 	}
 	for _, f := range append([]*folder{r.home}, r.alt...) {
-		err := f.entries(next, to, func(entry []byte) error {
+		var asked error // what fn said; the folder's own trouble is the next one's business
+		_ = f.entries(next, to, func(entry []byte) error {
 			leaf, err := ParsePublic(entry)
 			if err != nil {
 				return err
 			}
-			if ok, err := r.inTree(next, leaf); err != nil {
-				return err
-			} else if !ok {
+			if ok, err := r.inTree(next, leaf); err != nil || !ok {
 				return errStop
 			}
 			next++
-			return fn(next-1, leaf)
+			asked = fn(next-1, leaf)
+			return asked
 		})
-		if next == to || err != nil && !errors.Is(err, errStop) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrLeaf) {
-			return err
+		if next == to || asked != nil {
+			return asked
 		}
 	}
 	return fmt.Errorf("read ledger: leaf %d: %w", next, errLost)

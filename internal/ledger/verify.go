@@ -6,36 +6,66 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 // Verify reads all of the ledger in home and in the copies: every frame opens,
 // every leaf and every tile is what the signed checkpoint promises. The error
-// joins the findings, at most maxReport for each folder. Nothing is repaired.
+// joins the findings, at most maxReport for each folder. Frames that an older file of the sealed
+// log lost are taken from a folder that has them, as Open does for the newest one, and told.
 // Appending goes on meanwhile; what comes after the call is not verified.
 func (l *Ledger) Verify(ctx context.Context, progress func(done, total uint64)) error {
+	l.writing.Lock() // the tiles of what is in view are written, or owed
 	v := l.home.view()
+	l.writing.Unlock()
+	copies := l.readable()
 	var errs []error
-	for _, f := range append([]*folder{l.home}, l.readable()...) {
-		view := v
+	for _, f := range append([]*folder{l.home}, copies...) {
+		view, others := v, copies
 		if f != l.home {
-			view = f.view()
+			view, others = f.view(), []*folder{l.home}
+			if told := f.told(); told.Size < view.head.Size { // its goroutine is at it
+				view.head = told
+			}
 		}
-		if err := f.verify(ctx, view, progress); err != nil {
+		lost, err := f.verify(ctx, view, progress)
+		if err != nil {
 			errs = append(errs, err)
 		}
 		if ctx.Err() != nil {
 			return errors.Join(append(errs, ctx.Err())...)
 		}
+		if err := l.healOld(f, lost, view, others); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
 
+// healOld heals files of the log that nobody writes to any more.
+func (l *Ledger) healOld(f *folder, lost []uint64, v view, others []*folder) error {
+	for _, span := range lost {
+		if span >= v.span {
+			continue
+		}
+		back, kept, err := f.heal(span, v.head.Size, l.home.told(), others, append([]*folder{l.home}, others...))
+		if err != nil {
+			return fmt.Errorf("heal %s: %w", f.at(spanPath(span)), err)
+		}
+		if back > 0 {
+			l.note(Finding{Folder: f.Name, Trouble: Damaged, Have: span * spanLeaves, Want: v.head.Size, Err: healed(back, []string{kept})})
+		}
+	}
+	return nil
+}
+
 const maxReport = 20
 
-// verify reads one folder up to a view.
-func (f *folder) verify(ctx context.Context, v view, progress func(done, total uint64)) error {
+// verify reads one folder up to a view. It also returns the files of the log
+// that lack frames.
+func (f *folder) verify(ctx context.Context, v view, progress func(done, total uint64)) (lacking []uint64, err error) {
 	if v.head.Size == 0 {
-		return nil
+		return nil, nil
 	}
 	var errs []error
 	report := func(at uint64, err error) {
@@ -60,6 +90,11 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 	add := func(entry []byte) error { return e.add(entry, leafHash(entry), compare) }
 	lost := func(to uint64) {
 		report(e.size, errLost)
+		for span := max(e.size/spanLeaves, 1) - 1; span*spanLeaves < to; span++ { // a frame may begin in the file before
+			if !slices.Contains(lacking, span) {
+				lacking = append(lacking, span)
+			}
+		}
 		if err := f.entries(e.size, to, add); err != nil {
 			report(e.size, err)
 		}
@@ -68,7 +103,7 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 	var entry []byte
 	for span := uint64(0); span <= v.span && e.size < v.head.Size; span++ {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		b, err := f.readSpan(span)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -78,6 +113,9 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 			b = b[:v.logEnd]
 		}
 		_, _ = walk(b, spanKey(f.key, f.keys.Origin, span), span, e.size, &s, func(i uint64, leaf Leaf) error {
+			if i >= v.head.Size {
+				return errStop
+			}
 			if i > e.size {
 				lost(i)
 			}
@@ -102,5 +140,5 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 	} else if c.Size < v.head.Size {
 		report(e.size, fmt.Errorf("checkpoint of %d leaves: %w", c.Size, ErrCheckpoint))
 	}
-	return errors.Join(errs...)
+	return lacking, errors.Join(errs...)
 }
