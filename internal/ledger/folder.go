@@ -44,6 +44,9 @@ type folder struct {
 	made   string   // the file of the log that was begun last
 	broken error    // why open failed
 
+	shorter   bool // load may leave off leaves that nobody signed for on the disk
+	shortened bool // it goes on before leaves that it had and lost
+
 	mu    sync.Mutex
 	seen  view       // guarded by mu
 	shown Checkpoint // guarded by mu; the newest whose tiles are written

@@ -422,3 +422,58 @@ func TestHealNotFromAFork(t *testing.T) {
 		t.Errorf("%+v, %v", l, err)
 	}
 }
+
+// TestShortened loses a frame that the disk had acknowledged, and its tiles,
+// behind the checkpoint that the disk has: the ledger goes on before it, and keeps what
+// is behind it. A frame that the checkpoint commits to is for a person.
+func TestShortened(t *testing.T) {
+	for _, frames := range []int{20, 300} { // in one file of the log and in two
+		for _, behind := range []bool{true, false} {
+			b := newBench(t)
+			for range frames {
+				b.must(31)
+			}
+			have := uint64(frames) * 31
+			signed := b.file("system/ledger/checkpoint")
+			first := len(b.file("system/ledger/" + spanPath(have/spanLeaves)))
+			for range 200 {
+				b.must(31)
+			}
+			b.Close()
+			b.hurt("system/ledger", have/spanLeaves, func(x []byte) []byte { x[first+50] ^= 1; return x })
+			if err := b.disk.Rename("system/ledger/tile", "gone"); err != nil {
+				t.Fatal(err)
+			}
+			if behind {
+				b.edit("system/ledger/checkpoint", func([]byte) []byte { return signed })
+			}
+			l, err := Open(b.home(), nil, b.signer, b.key, testOrigin)
+			if !behind {
+				if err == nil {
+					t.Errorf("%d: goes on at %d leaves", frames, l.Size())
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Ledger = l
+			if f := b.finds("system", Short); f.Have != have || l.Size() != have {
+				t.Errorf("%d: %v, %d leaves", frames, f, l.Size())
+			}
+			for span := have / spanLeaves; span*spanLeaves < have+200*31; span++ {
+				if _, err := b.disk.Stat("system/ledger/" + asideOf(spanPath(span), 1)); err != nil {
+					t.Error(err)
+				}
+			}
+			b.want = b.want[:have]
+			for range 250 {
+				b.must(31)
+			}
+			b.check()
+			b.Close()
+			b.open()
+			b.check()
+		}
+	}
+}

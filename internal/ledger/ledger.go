@@ -94,8 +94,10 @@ func (f Finding) Unwrap() error { return f.Err }
 // which is reported as Short. A copy with another history is reported as Forked
 // and left alone. Frames of the sealed log that home lost are taken from whoever has them, and
 // those that a copy lost from home. A home that cannot be opened at all is kept as <folder>.damaged-1
-// and made again from a copy, as is such a copy. What Open finds is in Findings; an error means that
-// there is no ledger to write to.
+// and made again from a copy, as is such a copy. If nobody has a copy, and all that the
+// checkpoint on the disk commits to is there, home goes on before the first leaf that is lost, which is reported as Short,
+// and the log behind it is kept beside it. What Open finds is in Findings;
+// an error means that there is no ledger to write to.
 //
 // The FS of a copy is closed when the copy is removed or the ledger closed, if
 // it is a durable.Root.
@@ -120,6 +122,16 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
 	kept := ""
+	if damaged(homeErr) && !slices.ContainsFunc(opened, (*folder).has) {
+		l.home = l.folder(home)
+		l.home.shorter = true
+		if found, err = l.home.load(); err == nil {
+			if l.home.shortened {
+				found = append(found, Finding{Folder: home.Name, Trouble: Short, Have: l.home.edge.size, Want: l.home.edge.size, Err: fmt.Errorf("%w; the log behind that is kept beside it", homeErr)})
+			}
+			l.findings, homeErr = found, nil
+		}
+	}
 	if homeErr != nil {
 		if kept, err = l.setAside(home, opened, damaged(homeErr)); err != nil {
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}, err))
@@ -156,7 +168,7 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 // new ledger would disown all footage.
 // One that is not damaged but cannot be read gives way to a whole copy only.
 func (l *Ledger) setAside(home Folder, copies []*folder, damaged bool) (to string, err error) {
-	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.known != nil && f.edge.size > 0 && (damaged || len(f.lost) == 0) }) {
+	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.has() && (damaged || len(f.lost) == 0) }) {
 		return "", errors.New("and no copy of it is there")
 	}
 	if to, err = aside(home.FS, home.Dir); err != nil {
@@ -166,6 +178,9 @@ func (l *Ledger) setAside(home Folder, copies []*folder, damaged bool) (to strin
 	_, err = l.home.load()
 	return to, err
 }
+
+// has tells whether a folder could be loaded and has leaves.
+func (f *folder) has() bool { return f.known != nil && f.edge.size > 0 }
 
 func (l *Ledger) folder(f Folder) *folder { return &folder{Folder: f, key: l.key, keys: l.keys} }
 

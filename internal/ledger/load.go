@@ -202,7 +202,7 @@ func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 // the size of the ledger.
 func (f *folder) load() (findings []Finding, err error) {
 	f.fresh, f.named, f.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	f.lost, f.made = nil, ""
+	f.lost, f.made, f.shortened = nil, "", false
 	for _, dir := range []string{"", "sealed", "tile"} {
 		if err := durable.MkdirAll(f.FS, f.at(dir)); err != nil {
 			return nil, err
@@ -231,7 +231,14 @@ func (f *folder) load() (findings []Finding, err error) {
 			}
 		}
 		if errors.Is(err, errTiles) {
-			r, err = f.rebuild(span)
+			var whole bool
+			last := span
+			r, span, whole, err = f.rebuild(last)
+			if err == nil && !whole {
+				if err = errTiles; cerr == nil && claimed.Size <= r.edge.size {
+					f.shortened, err = true, f.shorten(span, last)
+				}
+			}
 			ok = true
 			findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: r.edge.size, Err: errTiles})
 		}
@@ -253,6 +260,8 @@ func (f *folder) load() (findings []Finding, err error) {
 		x := f.claim(&r, claimed)
 		if findings = append(findings, x); x.Trouble == Damaged {
 			f.lost = append(f.lost, x.Have)
+		} else {
+			f.shortened = true
 		}
 	}
 	f.torn = r.cut
@@ -309,49 +318,73 @@ func (f *folder) claim(r *replay, c Checkpoint) Finding {
 }
 
 // rebuild makes everything from the sealed log, from the start: the last
-// resort when tiles contradict it.
-func (f *folder) rebuild(last uint64) (replay, error) {
+// resort when tiles contradict it. Where leaves are lost whose public part is lost too it
+// fails, or, for a folder that may be shortened, ends: span is then the file that was reached.
+func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err error) {
 	var all edge
-	for span := uint64(0); ; span++ {
+	var s frameScratch
+	var entry []byte
+	for span = 0; ; span++ {
+		before := r
+		r = replay{}
 		b, err := f.readSpan(span)
-		if errors.Is(err, fs.ErrNotExist) {
-			return replay{}, fmt.Errorf("make tiles from the sealed log: %w: %w", errTiles, err)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", err)
 		}
-		if err != nil {
-			return replay{}, fmt.Errorf("make tiles from the sealed log: %w", err)
-		}
-		r := replay{}
-		var s frameScratch
-		var entry []byte
-		end, err := walk(b, spanKey(f.key, f.keys.Origin, span), span, all.size, &s, func(i uint64, l Leaf) error {
-			if i != all.size {
-				return fmt.Errorf("make tiles from the sealed log: leaves %d to %d are lost: %w", all.size, i, errTiles)
-			}
-			entry = l.AppendPublic(entry[:0])
-			return all.add(entry, leafHash(entry), func(t tile) error {
-				if span < last {
-					return f.fix(t)
+		end := 0
+		if err == nil {
+			end, err = walk(b, spanKey(f.key, f.keys.Origin, span), span, all.size, &s, func(i uint64, l Leaf) error {
+				if i != all.size {
+					return fmt.Errorf("leaves %d to %d are lost: %w", all.size, i, errTiles)
 				}
-				t.data = bytes.Clone(t.data)
-				r.tiles = append(r.tiles, t)
+				entry = l.AppendPublic(entry[:0])
+				return all.add(entry, leafHash(entry), func(t tile) error {
+					if span < last {
+						return f.fix(t)
+					}
+					t.data = bytes.Clone(t.data)
+					r.tiles = append(r.tiles, t)
+					return nil
+				})
+			}, func(off int, _ []byte, fr frame) error {
+				r.index = append(r.index, mark{fr.first, int64(off)})
+				r.head = Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}.signed(fr.sigs, f.keys)
 				return nil
 			})
-		}, func(off int, _ []byte, fr frame) error {
-			r.index = append(r.index, mark{fr.first, int64(off)})
-			r.head = Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}.signed(fr.sigs, f.keys)
-			return nil
-		})
-		switch {
-		case err != nil:
-			return r, err
-		case span < last:
-			continue
-		case all.root() != r.head.Root:
-			return r, fmt.Errorf("make tiles from the sealed log: %w", errTiles)
+		} else {
+			err = fmt.Errorf("%w: %w", errTiles, err)
 		}
-		r.edge, r.logEnd, r.cut = all, int64(end), end < len(b)
-		return r, nil
+		r.logEnd, r.cut = int64(end), end < len(b)
+		short := f.shorter && errors.Is(err, errTiles)
+		if short && len(r.index) == 0 && span > 0 {
+			r, span = before, span-1
+		}
+		r.edge = all
+		switch {
+		case err != nil && !short:
+			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", err)
+		case !short && span < last:
+			continue
+		case all.size == 0 || all.root() != r.head.Root:
+			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", errTiles)
+		}
+		return r, span, !short, nil
 	}
+}
+
+// shorten keeps a copy of the file of the log that the next append cuts off,
+// and gives those behind it other names.
+func (f *folder) shorten(span, last uint64) error {
+	b, err := f.readSpan(span)
+	if err == nil {
+		_, err = keep(f.FS, f.at(spanPath(span)), b)
+	}
+	for ; err == nil && last > span; last-- {
+		if _, err = aside(f.FS, f.at(spanPath(last))); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // fix writes a tile unless it is there. After a failure it is written all the
@@ -383,6 +416,11 @@ func (f *folder) settle(full []tile) error {
 		f.removePartials(t.level, t.n, t.width)
 		if err := f.fix(t); err != nil {
 			return err
+		}
+		if f.shortened { // a full one of what is cut off would be taken for it
+			if err := f.FS.Remove(f.at(tileBase(t.level, t.n))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 	}
 	if b, err := durable.ReadFile(f.FS, f.at(checkpointName), maxNote); err != nil || !bytes.Equal(b, f.head.Note) {

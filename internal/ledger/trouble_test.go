@@ -423,7 +423,7 @@ func TestUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Close()
-		for _, name := range []string{"tile/0/003", "tile/1/000.p/16", "sealed/000000/00.vlog"} {
+		for _, name := range []string{"tile/0/003", "tile/0/008", "tile/1/000.p/16", "sealed/000000/00.vlog"} {
 			b.edit("system/ledger/"+name, func(x []byte) []byte { x[len(x)/3] ^= 1; return x })
 		}
 		l, err := Open(b.home(), b.copies, b.signer, b.key, testOrigin)
