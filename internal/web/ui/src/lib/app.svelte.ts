@@ -1,6 +1,7 @@
 // What the whole page shares: language, zone, who is signed in, cameras and alerts as the recorder last said.
 
 import { call, configure, base, type Alert, type Camera, type Export, type Session, type Setup } from './api'
+import { merge, put } from './news'
 import { initialLocale, text, type Key, type Locale } from './i18n'
 import { units } from './time'
 
@@ -19,6 +20,7 @@ class App {
   private skew = 0
   private events: EventSource | undefined
   private retry = 0
+  private listening = new Set<Set<string>>()
   /** The session ended under the page: said where one signs in again. */
   expired = $state(false)
 
@@ -66,12 +68,15 @@ class App {
 
   /** Asks for everything again: after sign-in, after the event stream broke, after a change of language. */
   async refresh(): Promise<void> {
+    const heard = new Set<string>() // what there was news of meanwhile: that is newer than the answers
+    this.listening.add(heard)
     const [cameras, alerts, exports, settings, status] = await Promise.all([
       call('get', '/cameras'), call('get', '/alerts'), call('get', '/exports'), call('get', '/settings'), call('get', '/status'),
     ])
-    if (cameras.kind === 'ok') this.cameras = cameras.data.cameras.sort(byName)
-    if (alerts.kind === 'ok') this.alerts = alerts.data.alerts
-    if (exports.kind === 'ok') this.exports = exports.data.exports
+    this.listening.delete(heard)
+    if (cameras.kind === 'ok') this.cameras = merge(cameras.data.cameras, this.cameras, heard).sort(byName)
+    if (alerts.kind === 'ok') this.alerts = merge(alerts.data.alerts, this.alerts, heard)
+    if (exports.kind === 'ok') this.exports = merge(exports.data.exports, this.exports, heard)
     if (settings.kind === 'ok') this.zone = settings.data.timeZone
     if (status.kind === 'ok') this.skew = status.data.now - Date.now()
   }
@@ -79,7 +84,12 @@ class App {
   private listen(): void {
     this.events?.close()
     const events = (this.events = new EventSource(base + '/events'))
-    const on = <T>(kind: string, act: (data: T) => void) => events.addEventListener(kind, (e) => act(JSON.parse((e as MessageEvent<string>).data) as T))
+    const on = <T extends { id?: string }>(kind: string, act: (data: T) => void) =>
+      events.addEventListener(kind, (e) => {
+        const data = JSON.parse((e as MessageEvent<string>).data) as T
+        if (data.id) for (const heard of this.listening) heard.add(data.id)
+        act(data)
+      })
     on<Camera>('camera', (c) => (this.cameras = put(this.cameras, c).sort(byName)))
     on<{ id: string }>('camera-removed', ({ id }) => (this.cameras = this.cameras.filter((c) => c.id !== id)))
     on<Alert>('alert', (a) => (this.alerts = put(this.alerts, a, true)))
@@ -123,12 +133,6 @@ class App {
 }
 
 const byName = (a: Camera, b: Camera) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.id.localeCompare(b.id)
-
-function put<T extends { id: string }>(list: T[], item: T, front = false): T[] {
-  const at = list.findIndex((x) => x.id === item.id)
-  if (at >= 0) return list.with(at, item)
-  return front ? [item, ...list] : [...list, item]
-}
 
 export const app = new App()
 
