@@ -13,6 +13,8 @@ import (
 	"vigil/internal/catalogue"
 	"vigil/internal/ledger"
 	"vigil/internal/store"
+	"vigil/internal/store/volume"
+	"vigil/internal/text"
 	"vigil/internal/web"
 )
 
@@ -43,6 +45,10 @@ func (c checker) Check(ctx context.Context, deep bool, progress func(step string
 		c.log.Warn("recovery before the check", "err", err)
 	}
 	rep, err := c.store.Check(ctx, depth, func(done, total uint64) { progress("files", done, total) })
+	var away *volume.Error
+	if errors.As(err, &away) {
+		return report, text.Fail(err, "check.volume-away", "folder", away.Dir)
+	}
 	if err != nil {
 		return report, fmt.Errorf("check files: %w", err)
 	}

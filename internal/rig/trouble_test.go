@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -307,6 +308,11 @@ func TestMountPointEmpty(t *testing.T) {
 	time.Sleep(4 * time.Second)
 	if r.Recording() {
 		t.Error("it says that it records")
+	}
+	for lang, want := range map[string]string{"en": "check again when that is over", "zh-TW": "排除後請再檢查一次"} {
+		if code, stderr := r.command(nil, "check", "--lang", lang); code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, d.Mount) {
+			t.Errorf("check without the disk: exit code %d, %s", code, stderr)
+		}
 	}
 	if list, err := os.ReadDir(d.Mount); err != nil || len(list) > 0 {
 		t.Errorf("in the place of the missing disk: %v %v", list, err)

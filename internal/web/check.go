@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vigil/internal/audit"
+	"vigil/internal/text"
 )
 
 // Checker compares what the recorder keeps with its ledger.
@@ -94,7 +95,7 @@ func (c *call) runCheck() error {
 	}
 	rerr := c.record("check", "", result, "", nil)
 	if err = errors.Join(err, rerr); err != nil {
-		return say(map[string]any{"error": err.Error()})
+		return say(map[string]any{"error": text.Explain(c.lang, err)})
 	}
 	if report.Findings == nil {
 		report.Findings = []CheckFinding{}
