@@ -287,13 +287,13 @@ func TestDownload(t *testing.T) {
 			hurt(l)
 			growing := plan.file()
 			followed := make(chan []byte)
+			early := growing.Open(context.Background())
+			if _, err := early.Seek(0, io.SeekEnd); !errors.Is(err, ErrNotReady) {
+				t.Errorf("the end of a file that is not made: %v", err)
+			}
 			go func() {
-				d := growing.Open(context.Background())
-				defer d.Close()
-				if _, err := d.Seek(0, io.SeekEnd); !errors.Is(err, ErrNotReady) {
-					t.Errorf("the end of a file that is not made: %v", err)
-				}
-				b, err := io.ReadAll(d)
+				defer early.Close()
+				b, err := io.ReadAll(early)
 				if err != nil {
 					t.Error(err)
 				}
