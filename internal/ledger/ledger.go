@@ -94,9 +94,9 @@ func (f Finding) Unwrap() error { return f.Err }
 // which is reported as Short. A copy with another history is reported as Forked
 // and left alone. Frames of the sealed log that home lost are taken from whoever has them, and
 // those that a copy lost from home. A home that cannot be opened at all is kept as <folder>.damaged-1
-// and made again from a copy, as is such a copy. If nobody has a copy, and all that the
-// checkpoint on the disk commits to is there, home goes on before the first leaf that is lost, which is reported as Short,
-// and the log behind it is kept beside it. What Open finds is in Findings;
+// and made again from a copy, as is such a copy. If nobody has a copy, all that the
+// checkpoint on the disk commits to is there, and few leaves are lost, home goes on before the first of them, which is
+// reported as Short, and the log behind it is kept beside it. What Open finds is in Findings;
 // an error means that there is no ledger to write to.
 //
 // The FS of a copy is closed when the copy is removed or the ledger closed, if
@@ -122,13 +122,11 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
 	kept := ""
-	if damaged(homeErr) && !slices.ContainsFunc(opened, (*folder).has) {
+	forged := slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == BadSignature }) // what it committed to is not known
+	if damaged(homeErr) && !forged && !slices.ContainsFunc(opened, (*folder).has) {
 		l.home = l.folder(home)
 		l.home.shorter = true
 		if found, err = l.home.load(); err == nil {
-			if l.home.shortened {
-				found = append(found, Finding{Folder: home.Name, Trouble: Short, Have: l.home.edge.size, Want: l.home.edge.size, Err: fmt.Errorf("%w; the log behind that is kept beside it", homeErr)})
-			}
 			l.findings, homeErr = found, nil
 		}
 	}

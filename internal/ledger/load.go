@@ -209,19 +209,12 @@ func (f *folder) load() (findings []Finding, err error) {
 		}
 	}
 	claimed, cerr := f.readCheckpoint()
-	if errors.Is(cerr, ErrSignature) || errors.Is(cerr, ErrCheckpoint) || damaged(cerr) { // a new one takes its place
-		if to, err := aside(f.FS, f.at(checkpointName)); err != nil {
-			cerr = errors.Join(cerr, err)
-		} else {
-			cerr = fmt.Errorf("%w; it is kept as %s", cerr, to)
-		}
-	}
-	if cerr != nil {
-		findings = append(findings, Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr})
-	}
 	span, any, err := f.lastSpan()
 	if err != nil {
 		return findings, err
+	}
+	if cerr != nil {
+		findings = append(findings, Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr})
 	}
 	var r replay
 	for ok := false; any && !ok; {
@@ -235,8 +228,9 @@ func (f *folder) load() (findings []Finding, err error) {
 			last := span
 			r, span, whole, err = f.rebuild(last)
 			if err == nil && !whole {
-				if err = errTiles; cerr == nil && claimed.Size <= r.edge.size {
-					f.shortened, err = true, f.shorten(span, last)
+				var x Finding
+				if x, err = f.shorten(span, last, r.edge.size, claimed.Size); err == nil {
+					findings = append(findings, x)
 				}
 			}
 			ok = true
@@ -250,6 +244,13 @@ func (f *folder) load() (findings []Finding, err error) {
 				span--
 			}
 		}
+	}
+	if errors.Is(cerr, ErrSignature) || errors.Is(cerr, ErrCheckpoint) || damaged(cerr) { // a new one takes its place
+		to, err := aside(f.FS, f.at(checkpointName))
+		if err == nil {
+			err = fmt.Errorf("it is kept as %s", to)
+		}
+		findings[0].Err = fmt.Errorf("%w; %w", cerr, err)
 	}
 	f.lost = r.lost
 	for _, first := range r.lost {
@@ -372,19 +373,36 @@ func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err er
 	}
 }
 
-// shorten keeps a copy of the file of the log that the next append cuts off,
-// and gives those behind it other names.
-func (f *folder) shorten(span, last uint64) error {
-	b, err := f.readSpan(span)
-	if err == nil {
-		_, err = keep(f.FS, f.at(spanPath(span)), b)
+// maxShorten bounds the leaves that are left off: some minutes of a large
+// recorder, far more than a disk holds back.
+const maxShorten = 1024
+
+// shorten lets the log end before leaves that are lost for good, if these lie behind what the
+// checkpoint on the disk commits to and are few. It keeps a copy of the file of the log that the
+// next append cuts off, and gives those behind it other names.
+func (f *folder) shorten(span, last, size, claimed uint64) (Finding, error) {
+	b, err := f.readSpan(last)
+	if err != nil {
+		return Finding{}, err
 	}
+	end := size
+	for _, x := range f.frames(last, b) {
+		end = max(end, x.first+uint64(len(x.hashes)))
+	}
+	if claimed > size || end-size > maxShorten {
+		return Finding{}, fmt.Errorf("%d leaves from %d on: %w", max(end, claimed)-size, size, errTiles)
+	}
+	if b, err = f.readSpan(span); err != nil {
+		return Finding{}, err
+	}
+	to, err := keep(f.FS, f.at(spanPath(span)), b)
 	for ; err == nil && last > span; last-- {
 		if _, err = aside(f.FS, f.at(spanPath(last))); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
-	return err
+	f.shortened = true
+	return Finding{Folder: f.Name, Trouble: Short, Have: size, Want: end, Err: fmt.Errorf("%w; the log behind them is kept: %s", errTiles, to)}, err
 }
 
 // fix writes a tile unless it is there. After a failure it is written all the
