@@ -66,10 +66,12 @@ func (c *call) runCheck() error {
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.WriteHeader(http.StatusOK)
-	out := json.NewEncoder(c.w)
 	say := func(v any) error {
-		rc.SetWriteDeadline(time.Now().Add(writeTime))
-		return errors.Join(out.Encode(v), rc.Flush())
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		return sendPiece(c.w, rc, append(b, '\n'), writeTime)
 	}
 	ctx, cancel := context.WithCancel(c.r.Context()) // the caller left: no use in going on
 	defer cancel()

@@ -197,8 +197,5 @@ func (s *sender) write(b []byte) {
 	if s.err != nil {
 		return
 	}
-	s.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, s.err = s.c.w.Write(b); s.err == nil {
-		s.err = s.rc.Flush()
-	}
+	s.err = sendPiece(s.c.w, s.rc, b, writeTime)
 }

@@ -210,11 +210,7 @@ func (w *watch) send(b []byte) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	w.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, err := w.w.Write(b); err != nil {
-		return err
-	}
-	return w.rc.Flush()
+	return sendPiece(w.w, w.rc, b, writeTime)
 }
 
 // liveWait is how long a stream that was not connected may take to show its

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -196,4 +197,20 @@ func (c *limitedConn) Close() error {
 		}
 	})
 	return c.Conn.Close()
+}
+
+// quietTime is how long an answer that goes on may have nothing to say.
+const quietTime = 10 * time.Minute
+
+// sendPiece sends a piece of an answer that goes on; the caller may take so long
+// to receive it. Then there is time until the next one: a deadline that strikes ends a
+// stream of HTTP/2, whether anything is being written or not.
+func sendPiece(w http.ResponseWriter, rc *http.ResponseController, b []byte, patience time.Duration) error {
+	rc.SetWriteDeadline(time.Now().Add(patience))
+	_, err := w.Write(b)
+	if err == nil {
+		err = rc.Flush()
+	}
+	rc.SetWriteDeadline(time.Now().Add(quietTime))
+	return err
 }
