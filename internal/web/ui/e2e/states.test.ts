@@ -184,14 +184,22 @@ test('a live picture that is paused holds, and goes on as footage', async () => 
   await page.waitForTimeout(3000)
   expect((await clock(page)).shown).toBe(held)
   expect(await page.locator('.livetag').count()).toBe(0)
-  await page.keyboard.press('.')
-  await until(page, 'the next picture', async () => apart((await clock(page)).shown, held) > 0)
+  for (const [key, what] of [['.', 'the next picture'], ['.', 'the one after'], [',', 'the one before'], ['.', 'the next one again']] as const) {
+    const before = (await clock(page)).shown
+    await page.keyboard.press(key) // once: pictures have no even distance
+    await until(page, what, async () => apart((await clock(page)).shown, before) > 0)
+  }
   await until(page, 'pictures that were not fetched while it was live', async () => {
     for (let i = 0; i < 8; i++) await page.keyboard.press('.')
     return apart((await clock(page)).shown, held) > 1000
   })
+  await until(page, 'pictures before those that were fetched', async () => {
+    for (let i = 0; i < 8; i++) await page.keyboard.press(',')
+    return (held - (await clock(page)).shown + 60_000) % 60_000 < 30_000 && apart((await clock(page)).shown, held) > 3000
+  })
   await page.keyboard.press(' ')
-  await until(page, 'footage from there on', async () => apart((await clock(page)).shown, held) > 1000)
+  const from = (await clock(page)).shown
+  await until(page, 'footage from there on', async () => apart((await clock(page)).shown, from) > 1000)
   expect(Date.now() - (await at())).toBeGreaterThan(2000)
 })
 

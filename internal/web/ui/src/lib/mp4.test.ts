@@ -18,6 +18,12 @@ function tfdt(ticks: bigint): Uint8Array {
   return box('tfdt', b)
 }
 
+function words(...list: number[]): Uint8Array {
+  const b = new Uint8Array(list.length * 4)
+  list.forEach((n, i) => new DataView(b.buffer).setUint32(i * 4, n))
+  return b
+}
+
 const at = 1_900_000_000_000
 const bytes = [box('ftyp', 1), box('moov', 2), box('prft', 3), box('moof', box('mfhd', 0), box('traf', box('tfhd', 0), tfdt(BigInt(at) * 90n))), box('mdat', 4, 5), box('moof', box('traf', tfdt(BigInt(at + 250) * 90n))), box('mdat', 6)]
 
@@ -29,6 +35,14 @@ test.each([1, 2, 7, 1000])('pieces come out whole whatever the chunks of %i byte
   for (let i = 0; i < all.length; i += n) got.push(...s.push(all.slice(i, i + n)))
   expect(got.map((p) => [p.kind, p.time])).toEqual([['init', 0], ['fragment', at], ['fragment', at + 250]])
   expect(got.reduce((sum, p) => sum + p.bytes.length, 0)).toBe(all.length)
+})
+
+test('each picture has its time, also where they are shown in another order', () => {
+  const of = (track: number, ...trun: number[]) => new Splitter().push(new Uint8Array([...box('moof', box('traf', box('tfhd', words(0x020000, track)), tfdt(BigInt(at) * 90n), box('trun', words(...trun)))), ...box('mdat', 1)]))[0]!.pictures
+  expect(of(1, 0x701, 3, 0, 3600, 9, 0, 4500, 9, 0, 3600, 9, 0)).toEqual([at, at + 40, at + 90])
+  expect(of(1, 0xf01, 3, 0, 3600, 9, 0, 3600, 3600, 9, 0, 7200, 3600, 9, 0, 0)).toEqual([at + 40, at + 120, at + 80])
+  expect(of(2, 0x701, 1, 0, 3600, 9, 0)).toEqual([])
+  expect(of(1, 0x701, 1_000_000, 0, 3600, 9, 0)).toEqual([])
 })
 
 test('an absurd size is refused', () => {

@@ -6,6 +6,8 @@ export interface Piece {
   bytes: Uint8Array<ArrayBuffer>
   /** decode time of the first sample, ms since the epoch; 0 for init */
   time: number
+  /** when each picture is to be shown, ms since the epoch, in decode order; they have no even distance */
+  pictures: number[]
 }
 
 const ticksPerMs = 90
@@ -32,6 +34,27 @@ function decodeTime(v: DataView, moof: number, size: number): number {
   return at < 0 ? 0 : Number(v.getBigUint64(at + 12)) / ticksPerMs
 }
 
+/** The times of the pictures: track 1, as the recorder writes its trun (duration, size, flags and maybe composition offset of each). */
+function pictureTimes(v: DataView, moof: number, size: number): number[] {
+  const traf = find(v, moof + 8, moof + size, ['traf'])
+  if (traf < 0) return []
+  const end = traf + v.getUint32(traf)
+  const tfhd = find(v, traf + 8, end, ['tfhd'])
+  const run = find(v, traf + 8, end, ['trun'])
+  if (tfhd < 0 || run < 0 || v.getUint32(tfhd + 12) !== 1) return []
+  const flags = v.getUint32(run + 8) & 0xffffff
+  const row = flags === 0xf01 ? 16 : flags === 0x701 ? 12 : 0
+  const count = v.getUint32(run + 12)
+  if (!row || run + 20 + count * row > end) return []
+  const out: number[] = []
+  let at = decodeTime(v, moof, size)
+  for (let i = 0, p = run + 20; i < count; i++, p += row) {
+    out.push(at + (row === 16 ? v.getInt32(p + 12) / ticksPerMs : 0))
+    at += v.getUint32(p) / ticksPerMs
+  }
+  return out
+}
+
 export class Splitter {
   private rest = new Uint8Array(0)
 
@@ -44,15 +67,20 @@ export class Splitter {
     const out: Piece[] = []
     let start = 0
     let time = 0
+    let pictures: number[] = []
     for (let at = 0; ; ) {
       const b = boxAt(view, at)
       if (!b) break
       if (b.size < 8 || b.size > maxPiece) throw new Error(`box ${b.kind} of ${b.size} bytes`)
       if (at + b.size > all.length) break
-      if (b.kind === 'moof') time = decodeTime(view, at, b.size)
+      if (b.kind === 'moof') {
+        time = decodeTime(view, at, b.size)
+        pictures = pictureTimes(view, at, b.size)
+      }
       at += b.size
       if (b.kind === 'moov' || b.kind === 'mdat') {
-        out.push({ kind: b.kind === 'moov' ? 'init' : 'fragment', bytes: all.slice(start, at), time })
+        out.push({ kind: b.kind === 'moov' ? 'init' : 'fragment', bytes: all.slice(start, at), time, pictures })
+        pictures = []
         start = at
       }
     }

@@ -25,6 +25,11 @@ const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
 const gapStep = 0.05
+const maxPictures = 6000 // a minute at 60 a second, and more
+const maxOwed = 25 // steps that wait for their pictures
+const pastFrame = 0.001 // seconds into a picture, where it is not the end of the one before
+const firstReach = 1000 // ms before the picture on the screen where the ones before it are looked for,
+const lastReach = 600_000 // then more and more: there may be a gap
 const setBack = 0.5 // seconds by which times go back when a clock was set
 
 export class Player {
@@ -33,6 +38,13 @@ export class Player {
   private since = 0 // media time from which on origin holds
   private live = false
   private held = false // stays on one picture
+  private wanted: number | undefined // the instant that the session was started to show
+  private owed = 0 // pictures that are still to be gone on or, negative, back
+  private reach = firstReach
+  private presented = 0 // media time of the picture that came last to the screen: when it was paused, it may be the one after currentTime
+  private callback = 0
+  private sought = true // since it was paused
+  private pictures: number[] = [] // media times of those that are fetched, in the order in which they are shown
   private timer: ReturnType<typeof setInterval>
 
   constructor(
@@ -44,6 +56,19 @@ export class Player {
     this.timer = setInterval(() => this.tend(), 200)
     video.addEventListener('loadeddata', this.shown)
     video.addEventListener('seeked', this.shown)
+    video.addEventListener('seeking', this.seeks)
+    this.watch()
+  }
+
+  private seeks = () => {
+    this.sought = true
+  }
+
+  private watch(): void {
+    this.callback = this.video.requestVideoFrameCallback?.((_, picture) => {
+      this.presented = picture.mediaTime
+      this.watch()
+    })
   }
 
   private shown = () => {
@@ -61,43 +86,80 @@ export class Player {
 
   /** Plays from an instant on, or live. What is fetched already is shown without asking again. */
   play(from?: number): void {
-    if (from !== undefined && this.has(from)) {
-      this.video.currentTime = (from - this.origin) / 1000
-      return
-    }
+    this.owed = 0
+    if (from !== undefined && this.has(from)) this.video.currentTime = (from - this.origin) / 1000
+    else this.start(from, from)
+  }
+
+  /** Fetches from an instant on, or live, and shows an instant of that. */
+  private start(from: number | undefined, at: number | undefined): void {
     this.session.abort()
     const session = (this.session = new AbortController())
     this.live = from === undefined
+    this.wanted = at
     this.origin = this.since = 0
+    this.pictures = []
     this.report({ kind: 'loading' })
     this.run(from, session.signal).catch((error) => {
-      if (!session.signal.aborted) this.report({ kind: 'failed', error })
+      if (session.signal.aborted) return
+      session.abort() // what it fetched does not grow any more
+      this.report({ kind: 'failed', error })
     })
   }
 
   private has(ms: number): boolean {
     if (this.live || !this.origin || this.session.signal.aborted) return false
     const at = (ms - this.origin) / 1000
+    return at >= this.since && this.fetched(at, gapStep)
+  }
+
+  /** Whether the picture at a media time is in the buffer, with so many seconds more. */
+  private fetched(at: number, more = 0): boolean {
     const b = this.video.buffered
-    for (let i = 0; i < b.length; i++) if (at >= this.since && at >= b.start(i) && at < b.end(i) - gapStep) return true
+    for (let i = 0; i < b.length; i++) if (at >= b.start(i) && at <= b.end(i) - more) return true
     return false
   }
 
-  /** Moves by so many seconds within what is fetched; false: that is not there. */
-  step(seconds: number): boolean {
-    const to = this.video.currentTime + seconds
-    const b = this.video.buffered
-    for (let i = 0; i < b.length; i++) {
-      if (to < b.start(i) || to >= b.end(i)) continue
-      this.video.currentTime = to
-      return true
+  /**
+   * Goes so many pictures on or back. It goes as far as they are fetched and asks for the others; as they come it goes on, and steps
+   * that are asked for meanwhile add up.
+   */
+  step(n: number): void {
+    this.owed = Math.max(-maxOwed, Math.min(maxOwed, this.owed + n))
+    this.reach = firstReach
+    this.stepOn()
+  }
+
+  private stepOn(): void {
+    const way = Math.sign(this.owed)
+    if (!way) return
+    const place = this.video.currentTime // where it is going, while it seeks
+    const time = this.sought ? place : Math.max(place, Math.min(this.presented, place + 0.1))
+    const here = this.origin && this.fetched(time) ? this.pictures.findLastIndex((p) => p <= time + pastFrame / 2) : -1
+    let to = here
+    if (here >= 0) {
+      for (; this.owed; this.owed -= way, to += way) {
+        const next = this.pictures[to + way]
+        if (next === undefined || !this.fetched(next + pastFrame)) break
+      }
+      if (to !== here) this.video.currentTime = this.pictures[to]! + pastFrame
     }
-    return false
+    if (!this.owed) return
+    const grows = !this.live && !this.session.signal.aborted
+    if (grows && (way > 0 || here < 0)) return // it comes
+    const at = this.origin ? this.origin + time * 1000 : this.wanted
+    if (at === undefined || this.reach > lastReach) {
+      this.owed = 0 // nothing was shown yet, or there is no picture before this one
+      return
+    }
+    this.start(way > 0 ? at : at - this.reach, at)
+    this.reach *= 8
   }
 
   /** Stays on the picture that is shown. Of what is live nothing more is fetched: it would only pile up. */
   hold(): void {
     this.held = true
+    this.sought = false
     if (this.live) this.session.abort()
     this.video.pause()
   }
@@ -106,6 +168,7 @@ export class Player {
   release(): void {
     const at = this.instant()
     this.held = false
+    this.owed = 0
     if (!this.session.signal.aborted) void this.video.play().catch(() => {})
     else this.play(at)
   }
@@ -125,6 +188,8 @@ export class Player {
     clearInterval(this.timer)
     this.video.removeEventListener('loadeddata', this.shown)
     this.video.removeEventListener('seeked', this.shown)
+    this.video.removeEventListener('seeking', this.seeks)
+    this.video.cancelVideoFrameCallback?.(this.callback)
     this.stop()
   }
 
@@ -170,7 +235,7 @@ export class Player {
         if (done) break
         for (const piece of splitter.push(value)) {
           if (piece.time && piece.time < last - setBack * 1000) await this.turnBack(buffer, piece.time, signal)
-          await this.append(buffer, piece, from, signal)
+          await this.append(buffer, piece, signal)
           if (piece.time) last = piece.time
           shown = Math.max(shown, this.newest(buffer))
         }
@@ -200,11 +265,15 @@ export class Player {
     buffer.timestampOffset = -this.origin / 1000
   }
 
-  private async append(buffer: SourceBuffer, piece: Piece, from: number | undefined, signal: AbortSignal): Promise<void> {
+  private async append(buffer: SourceBuffer, piece: Piece, signal: AbortSignal): Promise<void> {
     if (piece.kind === 'fragment' && !this.origin) {
       this.origin = piece.time
       buffer.timestampOffset = -piece.time / 1000
-      if (from !== undefined && from > piece.time) this.video.currentTime = (from - piece.time) / 1000
+      if (this.wanted !== undefined && this.wanted > piece.time) this.video.currentTime = (this.wanted - piece.time) / 1000
+    }
+    if (piece.pictures.length) {
+      this.pictures.push(...piece.pictures.map((ms) => (ms - this.origin) / 1000))
+      this.pictures = this.pictures.slice(-maxPictures).sort((a, b) => a - b)
     }
     const keepFrom = this.video.currentTime - behind
     if (buffer.buffered.length && buffer.buffered.start(0) < keepFrom - behind) {
@@ -226,6 +295,7 @@ export class Player {
       }
     }
     await settled(buffer, signal)
+    this.stepOn()
     if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && !this.held) {
       this.video.play().catch(() => {}) // the browser wants a click first; the controls are there
     }
