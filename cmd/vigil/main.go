@@ -24,6 +24,7 @@ import (
 	"vigil/internal/release"
 	"vigil/internal/text"
 	"vigil/internal/worker/ingest"
+	"vigil/internal/worker/picture"
 )
 
 type cli struct {
@@ -73,6 +74,9 @@ func (o *output) Write(b []byte) (int, error) {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "ingest" { // a worker: before anything else is set up
 		os.Exit(ingest.Main(source{}))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "picture" { // likewise
+		os.Exit(picture.Main(os.Args[2:]))
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads what we print may go; a recorder goes on, and a command lets go in order
 	syscall.Umask(0o077)           // what is made here is for nobody else, whatever makes it

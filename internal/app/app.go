@@ -38,6 +38,7 @@ type App struct {
 	recorder  *recorder.Recorder
 	retention *retention.Keeper
 	footage   *footage
+	pictures  *pictures
 	jobs      *playback.Jobs
 	raised    map[string]string // what was said last of an alert; owned by conduct
 	doors     doors
@@ -118,7 +119,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	errs = append(errs, a.end(ending), a.close())
+	errs = append(errs, a.pictures.Close(), a.end(ending), a.close())
 	return errors.Join(errs...)
 }
 
@@ -164,5 +165,5 @@ func (a *App) Close() error {
 	if a.doors.listener != nil {
 		a.doors.listener.Close()
 	}
-	return a.close()
+	return errors.Join(a.pictures.Close(), a.close())
 }

@@ -46,28 +46,29 @@ const (
 
 // A bench is a real server over TLS on fake parts.
 type bench struct {
-	t       *testing.T
-	mem     *durable.Mem
-	key     seal.Key
-	auth    *auth.Place
-	set     *settings.Store
-	log     *audit.Log
-	live    *live.Streams
-	footage *fakeFootage
-	exports *fakeExports
-	alerts  *fakeAlerts
-	prober  *fakeProber
-	hub     *Hub
-	cert    *Certificate
-	srv     *Server
-	url     string
-	doc     *openapi3.T
-	stop    func()
+	t        *testing.T
+	mem      *durable.Mem
+	key      seal.Key
+	auth     *auth.Place
+	set      *settings.Store
+	log      *audit.Log
+	live     *live.Streams
+	footage  *fakeFootage
+	pictures *fakePictures
+	exports  *fakeExports
+	alerts   *fakeAlerts
+	prober   *fakeProber
+	hub      *Hub
+	cert     *Certificate
+	srv      *Server
+	url      string
+	doc      *openapi3.T
+	stop     func()
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, mem: durable.NewMem(), key: seal.NewKey(), live: live.New(), footage: &fakeFootage{}, exports: &fakeExports{}, alerts: &fakeAlerts{}, prober: &fakeProber{}, hub: NewHub()}
+	b := &bench{t: t, mem: durable.NewMem(), key: seal.NewKey(), live: live.New(), footage: &fakeFootage{}, pictures: &fakePictures{}, exports: &fakeExports{}, alerts: &fakeAlerts{}, prober: &fakeProber{}, hub: NewHub()}
 	must(t, durable.MkdirAll(b.mem, "state"))
 	var err error
 	b.log, err = audit.Open(b.mem, "state/audit", b.key, audit.Options{})
@@ -78,7 +79,7 @@ func newBench(t *testing.T) *bench {
 	b.cert, err = OpenCertificate(document.File{FS: b.mem, Name: "state/tls.doc", Key: b.key})
 	must(t, err)
 	b.srv, err = New(Options{
-		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Exports: b.exports, Alerts: b.alerts,
+		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Pictures: b.pictures, Exports: b.exports, Alerts: b.alerts,
 		Machine: fakeMachine{b}, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)

@@ -107,6 +107,10 @@ func (s *Server) problemOf(err error) *problem {
 		return notFound()
 	case errors.Is(err, ErrNoFootage):
 		return say(http.StatusUnprocessableEntity, "no-footage")
+	case errors.Is(err, ErrNoDecoder):
+		return say(http.StatusServiceUnavailable, "no-picture-decoder")
+	case errors.Is(err, ErrUndecodable):
+		return say(http.StatusUnprocessableEntity, "picture-undecodable")
 	case errors.Is(err, ErrTooMany):
 		return say(http.StatusConflict, "too-many-exports")
 	case errors.Is(err, ErrNoSpace):

@@ -40,6 +40,8 @@ var routes = []route{
 	{method: "GET", path: "/cameras/{camera}/timeline", action: access.Playback, camera: "camera", do: (*call).getTimeline},
 	{method: "GET", path: "/streams/{stream}/live.mp4", action: access.Live, camera: "stream", do: (*call).watchLive},
 	{method: "GET", path: "/streams/{stream}/video.mp4", action: access.Playback, camera: "stream", do: (*call).watchStored},
+	{method: "GET", path: "/streams/{stream}/picture.jpg", action: access.Playback, camera: "stream", do: (*call).getPicture},
+	{method: "GET", path: "/streams/{stream}/snapshot.jpg", action: access.Live, camera: "stream", do: (*call).getSnapshot},
 
 	{method: "POST", path: "/cameras/{camera}/exports", action: access.Export, camera: "camera", do: (*call).startExport},
 	{method: "GET", path: "/exports", action: access.See, do: (*call).listExports},

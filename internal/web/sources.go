@@ -86,6 +86,29 @@ type Clip struct {
 	Close    func() error
 }
 
+// Pictures finds single pictures and makes JPEG files of them. The errors of
+// making wrap ErrNoDecoder or ErrUndecodable.
+type Pictures interface {
+	// Find finds the stored picture of an instant: the last one before it that can be decoded by
+	// itself. Without footage then it returns nil and no error.
+	Find(ctx context.Context, id media.StreamID, at time.Time) (*Picture, error)
+	// JPEG decodes a random access unit of a stream's video; width is pixels at most, 0 as it is.
+	JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error)
+}
+
+// A Picture is one that was found.
+type Picture struct {
+	ID   string    // of it alone, for good
+	At   time.Time // when it was taken, on our clock
+	JPEG func(ctx context.Context, width int) ([]byte, error)
+}
+
+// Errors of Pictures.
+var (
+	ErrNoDecoder   = errors.New("nothing is installed that decodes pictures")
+	ErrUndecodable = errors.New("the picture cannot be decoded")
+)
+
 // Exports makes files for people to take away.
 type Exports interface {
 	// Start checks an order and begins. The error wraps ErrNoFootage, ErrTooMany or ErrNoSpace.

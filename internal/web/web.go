@@ -37,6 +37,7 @@ type Options struct {
 	Cameras    Cameras
 	Prober     Prober
 	Footage    Footage
+	Pictures   Pictures
 	Exports    Exports
 	Alerts     Alerts
 	Machine    Machine
@@ -54,6 +55,7 @@ type Server struct {
 	cross  *http.CrossOriginProtection
 	rates  rates
 	slots  slots
+	looks  looks
 	probes chan struct{}
 	done   chan struct{} // closed when the server stops: long answers end
 	stop   sync.Once

@@ -15,6 +15,7 @@ import (
 
 	"vigil/internal/media"
 	"vigil/internal/worker/ingest"
+	"vigil/internal/worker/picture"
 	"vigil/internal/worker/wire"
 )
 
@@ -22,6 +23,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "ingest" {
 		os.Exit(ingest.Main(fakes{}))
+	}
+	if len(os.Args) > 2 && os.Args[1] == "picture" {
+		os.Exit(picture.Main(os.Args[2:]))
 	}
 	if os.Getenv("VIGIL_TEST_CORE") != "" {
 		coreToKill()

@@ -52,7 +52,7 @@ func (p *Pool) start(ctx context.Context, number int) (*process, error) {
 		changed: func() {}, broken: make(chan error, 1), exited: make(chan string, 1), probed: make(chan wire.Probed, 1),
 		inlets: map[uint32]*inlet{},
 	}
-	pr.words = listen(c.stderr, pr.log)
+	pr.words = listen(c.stderr, pr.log, slog.LevelWarn)
 	go pr.await()
 	hello := make(chan error, 1)
 	go pr.read(hello)

@@ -113,32 +113,31 @@ func (p *Pool) spawn() (c *child, err error) {
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
 	defer null.Close()
-	attr := &os.ProcAttr{
-		Dir:   "/",
-		Env:   environment(p.o.Env),
-		Files: []*os.File{null, null, w, theirs},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	}
-	if os.Getuid() == 0 {
-		attr.Sys.Credential = &syscall.Credential{Uid: uint32(p.o.UID), Gid: uint32(p.o.GID)}
-	}
-	argv := append([]string{"vigil"}, p.o.Args...)
-	var proc *os.Process
-	fault := p.spawner.do(func() {
-		proc, err = os.StartProcess(p.o.Program, argv, attr)
-		if attr.Sys.Credential != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES)) {
-			// A container without the right to drop rights, or a program only root
-			// may run: recording comes first. The jail report says "still root".
-			p.o.Log.Error("worker cannot be given an unprivileged user", "uid", p.o.UID, "error", err)
-			attr.Sys.Credential = nil
-			proc, err = os.StartProcess(p.o.Program, argv, attr)
-		}
-	})
-	err = errors.Join(fault, err)
+	proc, err := p.spawner.fork(&p.o, append([]string{"vigil"}, p.o.Args...), environment(p.o.Env), null, null, w, theirs)
 	if err != nil {
 		fc.Close()
 		r.Close()
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
 	return &child{proc: proc, conn: fc.(*net.UnixConn), stderr: r}, nil
+}
+
+// fork starts our program as the unprivileged user, in a process group of its
+// own that dies with us, with files as its descriptors from 0 on.
+func (s *spawner) fork(o *Options, argv, env []string, files ...*os.File) (proc *os.Process, err error) {
+	attr := &os.ProcAttr{Dir: "/", Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}}
+	if os.Getuid() == 0 {
+		attr.Sys.Credential = &syscall.Credential{Uid: uint32(o.UID), Gid: uint32(o.GID)}
+	}
+	fault := s.do(func() {
+		proc, err = os.StartProcess(o.Program, argv, attr)
+		if attr.Sys.Credential != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES)) {
+			// A container without the right to drop rights, or a program only root
+			// may run: recording comes first. The jail report says "still root".
+			o.Log.Error("worker cannot be given an unprivileged user", "uid", o.UID, "error", err)
+			attr.Sys.Credential = nil
+			proc, err = os.StartProcess(o.Program, argv, attr)
+		}
+	})
+	return proc, errors.Join(fault, err)
 }

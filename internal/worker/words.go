@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bufio"
+	"context"
 	"log/slog"
 	"os"
 	"regexp"
@@ -31,7 +32,7 @@ type words struct {
 // labels: goroutine 22 [running labels:{"stream": "7"}]:
 var labelled = regexp.MustCompile(`^goroutine \d+ .*\[running.*labels:\{.*"?stream"?: "?(\d{1,10})"?[,}]`)
 
-func listen(f *os.File, log *slog.Logger) *words {
+func listen(f *os.File, log *slog.Logger, level slog.Level) *words {
 	w := &words{done: make(chan struct{}), reader: make(chan struct{})}
 	go func() {
 		defer close(w.done)
@@ -54,7 +55,7 @@ func listen(f *os.File, log *slog.Logger) *words {
 				}
 			}
 			if text != "" {
-				log.Warn("worker writes", "line", wire.Clean(text, maxLine))
+				log.Log(context.Background(), level, "worker writes", "line", wire.Clean(text, maxLine))
 			}
 		}
 	}()

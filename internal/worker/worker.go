@@ -100,13 +100,13 @@ type Pool struct {
 	dead    map[media.CameraID]*pastFalls // what removed cameras did: leaving and coming back is no pardon
 }
 
-// New returns a pool without cameras.
-func New(o Options) *Pool {
+// fill puts the default in place of what both kinds of workers leave out.
+func (o *Options) fill(args ...string) {
 	if o.Program == "" {
 		o.Program = "/proc/self/exe"
 	}
 	if o.Args == nil {
-		o.Args = []string{"ingest"}
+		o.Args = args
 	}
 	if o.UID == 0 {
 		o.UID = 65534
@@ -117,6 +117,11 @@ func New(o Options) *Pool {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+}
+
+// New returns a pool without cameras.
+func New(o Options) *Pool {
+	o.fill("ingest")
 	if o.Events == nil {
 		o.Events = silent{}
 	}

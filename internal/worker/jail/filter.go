@@ -80,6 +80,9 @@ func program(p Profile, info *arch.Info) []bpf.Instruction {
 	if p.Network {
 		each(networkOnly, retAllow)
 	}
+	if p.Program != "" {
+		each(programOnly, retAllow)
+	}
 	for _, r := range rules(p) {
 		if n, ok := info.SyscallNames[r.name]; ok {
 			body := r.body()

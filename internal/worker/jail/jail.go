@@ -27,6 +27,7 @@ type Profile struct {
 	Name    string
 	Files   []string // may be read; missing ones are skipped
 	Network bool     // may connect by TCP and UDP, and receive by UDP; never listen
+	Program string   // may become this program, and read its libraries; "" : may start nothing
 }
 
 // Ingest is for processes that talk to cameras: the network as a client, and
@@ -36,6 +37,15 @@ var Ingest = Profile{
 	Files:   []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"},
 	Network: true,
 }
+
+// Picture is for processes that decode pictures: they become a decoder, and
+// what they are given comes and goes by their standard input and output.
+func Picture(decoder string) Profile {
+	return Profile{Name: "picture", Files: []string{"/etc/ld.so.cache"}, Program: decoder}
+}
+
+// libraries are where the loader finds what a program is linked with.
+var libraries = []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"}
 
 // A Guard is one wall and whether it stands.
 type Guard struct {

@@ -23,12 +23,18 @@ func restrictFiles(p Profile) (note string, err error) {
 	if len(p.Files) > 0 {
 		rules = append(rules, landlock.ROFiles(p.Files...).IgnoreIfMissing())
 	}
+	if p.Program != "" {
+		rules = append(rules, landlock.ROFiles(p.Program), landlock.RODirs(libraries...).IgnoreIfMissing()) // with the right to execute
+	}
 	if err := config.BestEffort().Restrict(rules...); err != nil {
 		return "", fmt.Errorf("landlock: %w", err)
 	}
 	note = fmt.Sprintf("ABI %d: no file but %s for reading", abi, strings.Join(p.Files, ", "))
 	if len(p.Files) == 0 {
 		note = fmt.Sprintf("ABI %d: no file", abi)
+	}
+	if p.Program != "" {
+		note += fmt.Sprintf(" and %s with its libraries", p.Program)
 	}
 	switch {
 	case abi < 4:

@@ -42,6 +42,10 @@ var allowed = []string{
 // accept: nobody connects to a worker.
 var networkOnly = []string{"connect", "bind"}
 
+// programOnly are for profiles that become another program: its loader and its
+// C library ask for more than Go does.
+var programOnly = []string{"execve", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "getdents64", "sched_getparam", "sched_getscheduler", "select"}
+
 // absent fail with ENOSYS: their arguments lie in memory, where a filter
 // cannot look, and callers fall back to the older call.
 var absent = []string{"clone3", "openat2"}
@@ -91,6 +95,13 @@ func rules(p Profile) []rule {
 		{"prctl", [][]test{{is(0, prSetVMA)}}},
 		{"prlimit64", [][]test{append(null(2), is(0, 0))}}, // to read, not to set
 		{"ioctl", [][]test{{is(1, fionread)}}},
+	}
+	if p.Program != "" {
+		for i := range r {
+			if r[i].name == "mmap" { // the loader maps code, from files; what can be written cannot run
+				r[i].any = append(r[i].any, []test{masked(2, unix.PROT_WRITE, 0)})
+			}
+		}
 	}
 	if !p.Network {
 		return r

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vigil/internal/durable"
+	"vigil/internal/media"
+	"vigil/internal/picture"
+	"vigil/internal/playback"
+	"vigil/internal/web"
+	"vigil/internal/worker"
+)
+
+// keptPictures is how many small pictures are kept: 96 MB at most.
+const keptPictures = 4096
+
+// pictures finds single pictures, has them decoded, and keeps the small ones.
+type pictures struct {
+	player  *playback.Player
+	decoder *worker.Pictures
+	cache   *picture.Cache // nil: it could not be made
+}
+
+func (a *App) openPictures() *pictures {
+	cache, err := picture.Open(durable.OS{}, a.name("pictures"), keptPictures)
+	if err != nil {
+		a.log.Warn("pictures are not kept", "err", err)
+		cache = nil
+	}
+	return &pictures{a.footage.player, worker.NewPictures(worker.Options{Log: a.log}), cache}
+}
+
+func (p *pictures) Close() error {
+	p.decoder.Close()
+	return p.cache.Close()
+}
+
+func (p *pictures) Find(ctx context.Context, id media.StreamID, at time.Time) (*web.Picture, error) {
+	s, err := p.player.Still(ctx, id, media.TicksOf(at))
+	if errors.Is(err, playback.ErrNoFootage) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &web.Picture{ID: fmt.Sprintf("%v-%d", s.Segment, s.At), At: s.At.Time(), JPEG: func(ctx context.Context, width int) ([]byte, error) {
+		key := picture.Key{Segment: s.Segment, At: s.At, Width: width}
+		if b := p.cache.Get(key); b != nil {
+			return b, nil
+		}
+		unit, err := s.Unit(ctx)
+		if errors.Is(err, playback.ErrNoFootage) { // an alert tells of the file
+			return nil, fmt.Errorf("%w: %w", web.ErrUndecodable, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		b, err := p.JPEG(ctx, id, s.Track, unit, width)
+		if err == nil {
+			p.cache.Put(key, b)
+		}
+		return b, err
+	}}, nil
+}
+
+func (p *pictures) JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error) {
+	b, err := p.decoder.JPEG(ctx, worker.Still{Of: id, Track: track, Unit: unit, Width: width})
+	switch {
+	case errors.Is(err, worker.ErrNoDecoder):
+		err = fmt.Errorf("%w: %w", web.ErrNoDecoder, err)
+	case errors.Is(err, worker.ErrUndecodable):
+		err = fmt.Errorf("%w: %w", web.ErrUndecodable, err)
+	}
+	return b, err
+}
