@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Rig } from './rig'
-import { apart, clock as readScreen, until as waitFor } from './screen'
+import { apart, clock as readScreen, clockIn, until as waitFor } from './screen'
 
 let rig: Rig
 let page: Page
@@ -98,6 +98,24 @@ test('the timeline shows footage and a click plays there', async () => {
     return apart(c.shown, c.claimed) < 700 && apart(c.claimed, before) > 2000
   })
   await shot('timeline')
+})
+
+test('the picture of the instant under the pointer', async () => {
+  const line = page.getByRole('slider')
+  const box = (await line.boundingBox())!
+  const [from, to] = [Number(await line.getAttribute('aria-valuemin')), Number(await line.getAttribute('aria-valuemax'))]
+  for (const back of [12_000, 18_000]) {
+    const wanted = Date.now() - back
+    await page.mouse.move(box.x + ((wanted - from) / (to - from)) * box.width, box.y + 45)
+    // The key picture before it, on the grid of what a pixel stands for.
+    await until('its picture', async () => {
+      const early = (((wanted % 60_000) - (await clockIn(page, '.hint img'))! + 60_000) % 60_000)
+      return early >= 0 && early < 2500 + (4 * (to - from)) / box.width
+    })
+  }
+  await shot('thumbnail')
+  await page.mouse.move(box.x + 5, box.y - 200)
+  await page.locator('.hint').waitFor({ state: 'detached' })
 })
 
 test('export: an ordinary MP4 of the range', async () => {

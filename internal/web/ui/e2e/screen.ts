@@ -37,6 +37,19 @@ export async function clock(page: Page, tries = 5): Promise<{ shown: number; cla
   return { shown, claimed: (apart(shown, before) < apart(shown, after) ? before : after) % 60_000 }
 }
 
+/** The clock in an image of the page, ms since the epoch modulo a minute. */
+export function clockIn(page: Page, selector: string): Promise<number | null> {
+  return page.evaluate<number | null>(`(async () => {
+    const CELLS = 20, HEIGHT = 15, N = 5
+    const readClock = ${readClock.toString()}
+    const img = document.querySelector(${JSON.stringify(selector)})
+    await img.decode()
+    const c = new OffscreenCanvas(img.naturalWidth, img.naturalHeight).getContext('2d')
+    c.drawImage(img, 0, 0)
+    return readClock(c.getImageData(0, 0, img.naturalWidth, img.naturalHeight))
+  })()`)
+}
+
 /** How far apart two instants of a minute are, ms. */
 export function apart(a: number, b: number): number {
   const d = Math.abs(a - b) % 60_000

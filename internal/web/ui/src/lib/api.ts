@@ -96,3 +96,11 @@ export async function problemOf(response: Response): Promise<Problem> {
   if (problem.code === 'signed-out') signedOut()
   return problem
 }
+
+/** The stored picture of an instant, so many pixels wide; undefined where nothing was recorded. Throws the problem. */
+export async function picture(stream: string, at: number, width: number, signal: AbortSignal): Promise<Blob | undefined> {
+  const r = await fetch(url('/streams/{stream}/picture.jpg', { stream }, { at: Math.floor(at), width }), { headers: headers(), signal })
+  if (r.status === 204) return undefined
+  if (!r.ok) throw await problemOf(r)
+  return r.blob()
+}
