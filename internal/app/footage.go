@@ -352,6 +352,18 @@ func (f *footage) totals() map[media.StreamID]catalogue.Total {
 	return f.oldest.list
 }
 
+// newest is an instant within the last footage; zero when there is none.
+func (f *footage) newest(id media.StreamID) time.Time {
+	at := f.totals()[id].Last
+	for _, w := range f.live(id) {
+		at = max(at, w.to)
+	}
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
+}
+
 func (f *footage) Oldest(id media.StreamID) time.Time {
 	if t, ok := f.totals()[id]; ok && t.First != 0 {
 		return time.Unix(0, t.First)

@@ -19,7 +19,7 @@ const keptPictures = 4096
 
 // pictures finds single pictures, has them decoded, and keeps the small ones.
 type pictures struct {
-	player  *playback.Player
+	footage *footage
 	decoder *worker.Pictures
 	cache   *picture.Cache // nil: it could not be made
 }
@@ -30,7 +30,7 @@ func (a *App) openPictures() *pictures {
 		a.log.Warn("pictures are not kept", "err", err)
 		cache = nil
 	}
-	return &pictures{a.footage.player, worker.NewPictures(worker.Options{Log: a.log}), cache}
+	return &pictures{a.footage, worker.NewPictures(worker.Options{Log: a.log}), cache}
 }
 
 func (p *pictures) Close() error {
@@ -39,11 +39,8 @@ func (p *pictures) Close() error {
 }
 
 func (p *pictures) Find(ctx context.Context, id media.StreamID, at time.Time) (*web.Picture, error) {
-	s, err := p.player.Still(ctx, id, media.TicksOf(at))
-	if errors.Is(err, playback.ErrNoFootage) {
-		return nil, nil
-	}
-	if err != nil {
+	s, err := p.still(ctx, id, at)
+	if err != nil || s == nil {
 		return nil, err
 	}
 	return &web.Picture{ID: fmt.Sprintf("%v-%d", s.Segment, s.At), At: s.At.Time(), JPEG: func(ctx context.Context, width int) ([]byte, error) {
@@ -64,6 +61,24 @@ func (p *pictures) Find(ctx context.Context, id media.StreamID, at time.Time) (*
 		}
 		return b, err
 	}}, nil
+}
+
+// lately is how far before the end of the last footage its last picture may
+// lie: arrival and decode times differ.
+const lately = 10 * time.Second
+
+func (p *pictures) still(ctx context.Context, id media.StreamID, at time.Time) (s *playback.Still, err error) {
+	if !at.IsZero() {
+		s, err = p.footage.player.Still(ctx, id, media.TicksOf(at))
+	} else if end := p.footage.newest(id); !end.IsZero() {
+		for back := time.Millisecond; back <= lately && s == nil; back *= 10 {
+			s, err = p.footage.player.Still(ctx, id, media.TicksOf(end.Add(-back)))
+		}
+	}
+	if errors.Is(err, playback.ErrNoFootage) {
+		return nil, nil
+	}
+	return s, err
 }
 
 func (p *pictures) JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error) {

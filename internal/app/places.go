@@ -23,6 +23,7 @@ import (
 	"vigil/internal/document"
 	"vigil/internal/durable"
 	"vigil/internal/keys"
+	"vigil/internal/layout"
 	"vigil/internal/ledger"
 	"vigil/internal/live"
 	"vigil/internal/media"
@@ -47,6 +48,7 @@ type places struct {
 	store     *store.Store
 	catalogue *catalogue.Catalogue
 	people    *auth.Place
+	layouts   *layout.Store
 	streams   *live.Streams
 	started   time.Time
 	begun     bool // the ledger had leaves once
@@ -123,6 +125,12 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},
 	}); err != nil {
 		return nil, err
+	}
+	p.layouts, err = layout.Open(document.File{FS: disk, Name: p.name("layouts"), Key: p.ring.Purpose("layouts")})
+	if p.layouts == nil {
+		return nil, err
+	} else if err != nil {
+		log.Warn("the saved layouts cannot be read and begin anew", "err", err)
 	}
 	shelf, err := p.openVolumes(disk, c, log)
 	if err != nil {

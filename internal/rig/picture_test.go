@@ -77,6 +77,9 @@ func TestPictures(t *testing.T) {
 				}
 			}
 		}
+		if at, off, _, ok := r.picture("/streams/" + c.Stream + "/picture.jpg"); !ok || off.Abs() > time.Second || time.Since(at) > 5*time.Second {
+			t.Errorf("%s, the newest: %v, %v, the clock in it is off by %v", c.Name, ok, at, off)
+		}
 		for _, at := range []time.Time{since.Add(-time.Hour), time.Now().Add(time.Hour)} {
 			if _, _, _, ok := r.picture(fmt.Sprintf("/streams/%s/picture.jpg?at=%d", c.Stream, at.UnixMilli())); ok {
 				t.Errorf("%s: a picture of %v, when nothing was recorded", c.Name, at)

@@ -139,12 +139,12 @@ func (c *Camera) check(m *text.Mistakes, at string) {
 		m.Add(at+"/name", "required")
 	case n > MaxName:
 		m.Add(at+"/name", "too-long", "max", strconv.Itoa(MaxName))
-	case !printable(c.Name):
+	case !text.Printable(c.Name):
 		m.Add(at+"/name", "not-printable")
 	}
 	if len(c.User) > wire.MaxUser {
 		m.Add(at+"/user", "too-long", "max", strconv.Itoa(wire.MaxUser))
-	} else if !printable(c.User) {
+	} else if !text.Printable(c.User) {
 		m.Add(at+"/user", "not-printable")
 	}
 	if p := c.Password.Reveal(); len(p) > wire.MaxPassword {
@@ -224,7 +224,7 @@ func CheckURL(address string, link wire.Link) string {
 	if address == "" {
 		return "required"
 	}
-	if len(address) > wire.MaxURL || !printable(address) || strings.ContainsFunc(address, unicode.IsSpace) {
+	if len(address) > wire.MaxURL || !text.Printable(address) || strings.ContainsFunc(address, unicode.IsSpace) {
 		return "url-bad"
 	}
 	if strings.ContainsFunc(address, func(r rune) bool { return r > unicode.MaxASCII }) {
@@ -252,8 +252,4 @@ func CheckURL(address string, link wire.Link) string {
 		}
 	}
 	return ""
-}
-
-func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Lang is a language that Vigil speaks.
@@ -200,4 +202,10 @@ func Explain(l Lang, err error) string {
 		s += " (" + f.Cause.Error() + ")"
 	}
 	return s
+}
+
+// Printable tells whether text can be shown as it is: valid, and no character
+// that breaks a line or turns the direction of writing.
+func Printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

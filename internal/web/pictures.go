@@ -32,7 +32,7 @@ func (c *call) width() (int, error) {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < minWidth || n > maxWidth {
-		return 0, mistake("?width", "range")
+		return 0, mistake("?width", "out-of-range", "min", strconv.Itoa(minWidth), "max", strconv.Itoa(maxWidth))
 	}
 	return n, nil
 }
@@ -48,12 +48,12 @@ func (c *call) picture() (release func(), err error) {
 	return release, nil
 }
 
-// getPicture sends the stored picture of an instant.
+// getPicture sends the stored picture of an instant, or the newest.
 //
 //vigil:clause 5.5.1.1
 func (c *call) getPicture() error {
 	var m text.Mistakes
-	at, _ := c.instant(&m, "at", true)
+	at, _ := c.instant(&m, "at", false)
 	if err := m.Err(); err != nil {
 		return err
 	}

@@ -16,9 +16,10 @@ import (
 
 // fakePictures makes pictures that say what they are of.
 type fakePictures struct {
-	found *Picture
-	err   error
-	made  int
+	found  *Picture
+	err    error
+	made   int
+	newest bool // was asked for
 }
 
 func (f *fakePictures) Find(_ context.Context, _ media.StreamID, at time.Time) (*Picture, error) {
@@ -26,6 +27,7 @@ func (f *fakePictures) Find(_ context.Context, _ media.StreamID, at time.Time) (
 		return nil, nil
 	}
 	p := *f.found
+	f.newest = at.IsZero()
 	p.JPEG = func(_ context.Context, width int) ([]byte, error) {
 		f.made++
 		return fmt.Appendf(nil, "stored at %d, %d wide", p.At.UnixMilli(), width), f.err
@@ -78,8 +80,11 @@ func TestPicture(t *testing.T) {
 	if n := b.looked(audit.ViewPlay); n != 1 {
 		t.Errorf("%d records of one look", n)
 	}
-	for _, q := range []string{"", "?at=-1", "?at=x", "?at=1&width=15", "?at=1&width=7681", "?at=1&width=x", "?at=1&width=-1"} {
+	for _, q := range []string{"?at=-1", "?at=x", "?at=1&width=15", "?at=1&width=7681", "?at=1&width=x", "?at=1&width=-1"} {
 		p.refused(422, "invalid", "GET", path+q, nil)
+	}
+	if p.want(200, "GET", path, nil); !b.pictures.newest {
+		t.Error("without an instant it is not the newest")
 	}
 	b.pictures.err = fmt.Errorf("why: %w", ErrNoDecoder)
 	p.refused(503, "no-picture-decoder", "GET", path+"?at=1000", nil)

@@ -16,6 +16,7 @@ import (
 
 	"vigil/internal/access"
 	"vigil/internal/auth"
+	"vigil/internal/layout"
 	"vigil/internal/text"
 )
 
@@ -111,6 +112,8 @@ func (s *Server) problemOf(err error) *problem {
 		return say(http.StatusServiceUnavailable, "no-picture-decoder")
 	case errors.Is(err, ErrUndecodable):
 		return say(http.StatusUnprocessableEntity, "picture-undecodable")
+	case errors.Is(err, layout.ErrChanged):
+		return say(http.StatusConflict, "layouts-changed")
 	case errors.Is(err, ErrTooMany):
 		return say(http.StatusConflict, "too-many-exports")
 	case errors.Is(err, ErrNoSpace):

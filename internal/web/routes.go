@@ -56,6 +56,8 @@ var routes = []route{
 	{method: "POST", path: "/check", action: access.Audit, do: (*call).runCheck},
 	{method: "GET", path: "/settings", action: access.See, do: (*call).getSettings},
 	{method: "PUT", path: "/settings", action: access.Configure, do: (*call).changeSettings},
+	{method: "GET", path: "/layouts", action: access.See, do: (*call).getLayouts},
+	{method: "PUT", path: "/layouts", action: access.See, do: (*call).changeLayouts},
 	{method: "GET", path: "/status", action: access.See, do: (*call).getStatus, quiet: true},
 	{method: "GET", path: "/third-party", action: access.Self, do: (*call).getThirdParty},
 	{method: "GET", path: "/openapi.yaml", action: access.Self, do: (*call).getDocument},

@@ -90,7 +90,7 @@ type Clip struct {
 // making wrap ErrNoDecoder or ErrUndecodable.
 type Pictures interface {
 	// Find finds the stored picture of an instant: the last one before it that can be decoded by
-	// itself. Without footage then it returns nil and no error.
+	// itself; at zero the newest there is. Without footage then it returns nil and no error.
 	Find(ctx context.Context, id media.StreamID, at time.Time) (*Picture, error)
 	// JPEG decodes a random access unit of a stream's video; width is pixels at most, 0 as it is.
 	JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error)

@@ -26,6 +26,7 @@ import (
 
 	"vigil/internal/actor"
 	"vigil/internal/auth"
+	"vigil/internal/layout"
 	"vigil/internal/settings"
 )
 
@@ -39,6 +40,7 @@ type Options struct {
 	Footage    Footage
 	Pictures   Pictures
 	Exports    Exports
+	Layouts    *layout.Store
 	Alerts     Alerts
 	Machine    Machine
 	ThirdParty func() ([]Part, error)

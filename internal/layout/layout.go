@@ -1,0 +1,131 @@
+// Package layout keeps how people arrange live pictures, each account its own.
+//
+//	web -> [layout] -> a sealed document
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+
+	"vigil/internal/document"
+	"vigil/internal/media"
+	"vigil/internal/text"
+)
+
+// Bounds.
+const (
+	MaxLayouts  = 20 // of one account
+	MaxTiles    = 36
+	MaxColumns  = 8
+	MaxName     = 64   // characters
+	maxAccounts = 1000 // that have some
+)
+
+// ErrChanged says that a list is not the one that was read: another tab has
+// written it.
+var ErrChanged = errors.New("the layouts were changed meanwhile")
+
+// A Layout is an arrangement of live pictures.
+type Layout struct {
+	ID      string           `json:"id"` // as media.ID's text
+	Name    string           `json:"name"`
+	Columns int              `json:"columns"` // 0: as many as the width has room for
+	Cameras []media.CameraID `json:"cameras"` // row by row
+}
+
+// A List is the layouts of one account. Version counts its changes.
+type List struct {
+	Version int      `json:"version"`
+	Layouts []Layout `json:"layouts"`
+}
+
+// A Store is a place. Safe for many callers.
+type Store struct {
+	mu   sync.Mutex
+	file document.File
+	all  map[string]List // by account; guarded by mu
+}
+
+// Open reads the document, or begins anew. An error that is ErrDamaged of package document
+// comes with a store that works and is empty.
+func Open(file document.File) (*Store, error) {
+	file.Kind, file.Version = "layouts", 1
+	s := &Store{file: file, all: map[string]List{}}
+	_, err := file.Load(&s.all)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, nil
+	case errors.Is(err, document.ErrDamaged):
+		return &Store{file: file, all: map[string]List{}}, err
+	case err != nil:
+		return nil, err
+	}
+	return s, nil
+}
+
+// Get returns an account's layouts, which the caller must not change.
+func (s *Store) Get(account string) List {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[account]
+}
+
+// Put replaces an account's layouts if the list has the version that was read.
+// The error is text.Mistakes, ErrChanged, or of the disk.
+func (s *Store) Put(account string, l List) (List, error) {
+	if err := check(l.Layouts); err != nil {
+		return List{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, known := s.all[account]
+	if l.Version != old.Version {
+		return List{}, ErrChanged
+	}
+	if !known && len(s.all) >= maxAccounts {
+		return List{}, fmt.Errorf("layouts of %d accounts", maxAccounts)
+	}
+	l.Version++
+	s.all[account] = l
+	if err := s.file.Save(s.all); err != nil {
+		if s.all[account] = old; !known {
+			delete(s.all, account)
+		}
+		return List{}, err
+	}
+	return l, nil
+}
+
+func check(list []Layout) error {
+	var m text.Mistakes
+	if len(list) > MaxLayouts {
+		m.Add("/layouts", "at-most", "max", strconv.Itoa(MaxLayouts))
+		return m.Err()
+	}
+	for i, l := range list {
+		at := "/layouts/" + strconv.Itoa(i)
+		if _, err := media.ParseID[struct{}](l.ID); err != nil || slices.ContainsFunc(list[:i], func(o Layout) bool { return o.ID == l.ID }) {
+			m.Add(at+"/id", "wrong-type")
+		}
+		switch n := utf8.RuneCountInString(l.Name); {
+		case n == 0:
+			m.Add(at+"/name", "required")
+		case n > MaxName:
+			m.Add(at+"/name", "too-long", "max", strconv.Itoa(MaxName))
+		case !text.Printable(l.Name):
+			m.Add(at+"/name", "not-printable")
+		}
+		if l.Columns < 0 || l.Columns > MaxColumns {
+			m.Add(at+"/columns", "out-of-range", "min", "0", "max", strconv.Itoa(MaxColumns))
+		}
+		if len(l.Cameras) > MaxTiles {
+			m.Add(at+"/cameras", "at-most", "max", strconv.Itoa(MaxTiles))
+		}
+	}
+	return m.Err()
+}
