@@ -22,16 +22,26 @@ export class Rig {
 
   static async start(): Promise<Rig> {
     const rig = new Rig()
-    const port = await freePort()
-    rig.rtsp = `rtsp://127.0.0.1:${port}`
-    rig.camera = rig.run('bin/simcam', ['-addr', `127.0.0.1:${port}`, '-user', 'demo', '-pass', 'camera-Pass-1'])
-    await rig.line(rig.camera, /^ready/m)
+    rig.rtsp = `rtsp://127.0.0.1:${await freePort()}`
+    await rig.film()
     await rig.serve(await freePort())
     rig.browser = await chromium.launch({
       executablePath: '/usr/bin/chromium',
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
     })
     return rig
+  }
+
+  private async film(): Promise<void> {
+    this.camera = this.run('bin/simcam', ['-addr', new URL(this.rtsp).host, '-user', 'demo', '-pass', 'camera-Pass-1'])
+    await this.line(this.camera, /^ready/m)
+  }
+
+  /** The cameras have no power while something is looked at. */
+  async restartCamera(meanwhile: () => Promise<void>): Promise<void> {
+    await end(this.camera)
+    await meanwhile()
+    await this.film()
   }
 
   private async serve(port: number): Promise<void> {
@@ -60,8 +70,8 @@ export class Rig {
   }
 
   /** Adds a camera by the command line, and returns its id. */
-  addCamera(name: string, path: string, second?: string): string {
-    const more = second ? ['--second', this.rtsp + second] : []
+  addCamera(name: string, path: string, second?: string, ...more: string[]): string {
+    if (second) more.push('--second', this.rtsp + second)
     const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', this.rtsp + path, ...more, '--user', 'demo', '--link', 'plain'], {
       env: { ...process.env, VIGIL_CAMERA_PASSWORD: 'camera-Pass-1' }, encoding: 'utf8',
     })

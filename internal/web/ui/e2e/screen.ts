@@ -8,8 +8,8 @@ import { readClock } from '../../../simcam/clockface/clockface.js'
  * The burnt-in clock, read from a screenshot of the video, and the instant that the page claims; ms since the epoch modulo a minute.
  * A screenshot takes a while: of what is claimed before and after it, the nearest to what is shown counts.
  */
-export async function clock(page: Page, tries = 5): Promise<{ shown: number; claimed: number }> {
-  const video = page.locator('video')
+export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ shown: number; claimed: number }> {
+  const video = page.locator(which).first()
   const before = Number(await video.getAttribute('data-at'))
   const png = (await video.screenshot()).toString('base64')
   const after = Number(await video.getAttribute('data-at'))
@@ -19,7 +19,7 @@ export async function clock(page: Page, tries = 5): Promise<{ shown: number; cla
     const readClock = ${readClock.toString()}
     const bytes = Uint8Array.from(atob('${png}'), (c) => c.charCodeAt(0))
     const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
-    const v = document.querySelector('video')
+    const v = document.querySelector(${JSON.stringify(which)})
     // The picture stands in the middle of the element, with bars around it.
     const scale = Math.min(bitmap.width / v.videoWidth, bitmap.height / v.videoHeight)
     const w = Math.round(v.videoWidth * scale), h = Math.round(v.videoHeight * scale)
@@ -29,7 +29,7 @@ export async function clock(page: Page, tries = 5): Promise<{ shown: number; cla
   })()`)
   if (shown === null) {
     // between two pictures, right after a seek
-    if (tries > 1) return clock(page, tries - 1)
+    if (tries > 1) return clock(page, tries - 1, which)
     throw new Error('no clock in the picture')
   }
   const since = (shown - (before % 60_000) + 60_000) % 60_000

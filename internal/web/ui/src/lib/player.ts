@@ -97,6 +97,7 @@ export class Player {
     const session = (this.session = new AbortController())
     this.live = from === undefined
     this.wanted = at
+    this.sought = true
     this.origin = this.since = 0
     this.pictures = []
     this.report({ kind: 'loading' })
@@ -125,6 +126,7 @@ export class Player {
    * that are asked for meanwhile add up.
    */
   step(n: number): void {
+    if (this.owed * n < 0) this.owed = 0 // the other way: what did not come is not waited for
     this.owed = Math.max(-maxOwed, Math.min(maxOwed, this.owed + n))
     this.reach = firstReach
     this.stepOn()
@@ -273,7 +275,8 @@ export class Player {
     }
     if (piece.pictures.length) {
       this.pictures.push(...piece.pictures.map((ms) => (ms - this.origin) / 1000))
-      this.pictures = this.pictures.slice(-maxPictures).sort((a, b) => a - b)
+      // At the end of what is recorded each look there brings pictures again that were there.
+      this.pictures = this.pictures.sort((a, b) => a - b).filter((p, i, all) => !i || p - all[i - 1]! > pastFrame / 2).slice(-maxPictures)
     }
     const keepFrom = this.video.currentTime - behind
     if (buffer.buffered.length && buffer.buffered.start(0) < keepFrom - behind) {
@@ -296,6 +299,7 @@ export class Player {
     }
     await settled(buffer, signal)
     this.stepOn()
+    signal.throwIfAborted() // a step back asks anew
     if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && !this.held) {
       this.video.play().catch(() => {}) // the browser wants a click first; the controls are there
     }

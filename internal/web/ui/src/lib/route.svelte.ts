@@ -1,7 +1,7 @@
 // Where the page is: "#watch/<camera>?t=<ms>". What a person looks at stands in the address, so that reload, back and a
 // sign-in in between come back to it.
 
-export const places = ['watch', 'cameras', 'alerts', 'log', 'system'] as const
+export const places = ['live', 'watch', 'cameras', 'alerts', 'log', 'system'] as const
 export type Place = (typeof places)[number]
 
 export interface Where {
@@ -13,7 +13,7 @@ export interface Where {
 export function parse(hash: string): Where {
   const [path = '', query = ''] = hash.replace(/^#/, '').split('?')
   const [name, id = ''] = path.split('/')
-  return { place: places.find((p) => p === name) ?? 'watch', id, query: Object.fromEntries(new URLSearchParams(query)) }
+  return { place: places.find((p) => p === name) ?? 'live', id, query: Object.fromEntries(new URLSearchParams(query)) }
 }
 
 /** The address of a place; what is undefined is left out. */
