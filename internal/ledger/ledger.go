@@ -113,6 +113,7 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	l := &Ledger{signer: s, keys: keys, key: key, copies: map[string]*copier{}, leaving: map[string][]<-chan struct{}{}, changed: make(chan struct{})}
 	l.home = l.folder(home)
+	claimed, _ := l.home.readCheckpoint() // before loading may put it aside
 	found, homeErr := l.home.load()
 	l.findings = found
 	var opened []*folder
@@ -123,7 +124,8 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	kept := ""
 	forged := slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == BadSignature }) // what it committed to is not known
-	if damaged(homeErr) && !forged && !slices.ContainsFunc(opened, (*folder).has) {
+	holds := func(f *folder) bool { return f.has() && l.home.holds(f, claimed) }
+	if damaged(homeErr) && !forged && !slices.ContainsFunc(opened, holds) {
 		l.home = l.folder(home)
 		l.home.shorter = true
 		if found, err = l.home.load(); err == nil {
@@ -131,7 +133,8 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		}
 	}
 	if homeErr != nil {
-		if kept, err = l.setAside(home, opened, damaged(homeErr)); err != nil {
+		whole := func(f *folder) bool { return holds(f) && (damaged(homeErr) || len(f.lost) == 0) }
+		if kept, err = l.setAside(home, slices.DeleteFunc(slices.Clone(opened), func(f *folder) bool { return !whole(f) })); err != nil {
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}, err))
 		}
 	}
@@ -144,10 +147,16 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		if err == nil {
 			err = l.home.catchUp(best, best.view())
 		}
+		if err != nil && homeErr != nil { // half made: the next start goes on with it
+			return nil, fmt.Errorf("open ledger: %w", errors.Join(x, err))
+		}
 		if err != nil {
 			x.Err = errors.Join(x.Err, err)
 		}
 		l.findings = append(l.findings, x)
+	}
+	if err := l.goOn(home); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	if homeErr != nil {
 		l.home.lost = []uint64{0} // the one set aside may have what the copy lost
@@ -162,12 +171,11 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 }
 
 // setAside keeps a home that cannot be opened under another name and begins a
-// new one, when a copy has what it had. Without a copy a person must decide: a
-// new ledger would disown all footage.
-// One that is not damaged but cannot be read gives way to a whole copy only.
-func (l *Ledger) setAside(home Folder, copies []*folder, damaged bool) (to string, err error) {
-	if !slices.ContainsFunc(copies, func(f *folder) bool { return f.has() && (damaged || len(f.lost) == 0) }) {
-		return "", errors.New("and no copy of it is there")
+// new one, when there is a copy from which it is made again. Without one a person must
+// decide: a new ledger would disown all footage, a shorter one some of it.
+func (l *Ledger) setAside(home Folder, copies []*folder) (to string, err error) {
+	if len(copies) == 0 {
+		return "", errors.New("and no copy that has all of it is there")
 	}
 	if to, err = aside(home.FS, home.Dir); err != nil {
 		return "", err
@@ -175,6 +183,72 @@ func (l *Ledger) setAside(home Folder, copies []*folder, damaged bool) (to strin
 	l.home = l.folder(home)
 	_, err = l.home.load()
 	return to, err
+}
+
+// goOn appends what homes that were set aside have behind the end of this one:
+// a copy is a little behind, and the start that made home again may have broken off.
+func (l *Ledger) goOn(home Folder) error {
+	for _, old := range l.asides(home) {
+		v := old.reach(&l.home.edge)
+		if v.head.Size <= l.home.edge.size {
+			continue
+		}
+		x := Finding{Folder: home.Name, Trouble: Damaged, Have: l.home.edge.size, Want: v.head.Size, Err: fmt.Errorf("the leaves behind the copy's come from %s", old.Dir)}
+		if err := l.home.catchUp(old, v); err != nil {
+			return errors.Join(x, err)
+		}
+		l.findings = append(l.findings, x)
+	}
+	return nil
+}
+
+// holds tells whether a copy, with what this folder's own log has behind the
+// copy's end, makes all that a checkpoint commits to. Of a folder without one that
+// cannot be known.
+func (f *folder) holds(c *folder, claimed Checkpoint) bool {
+	if claimed.Size > c.edge.size {
+		return f.reach(&c.edge).head.Size >= claimed.Size
+	}
+	if claimed.Size == 0 {
+		return true
+	}
+	root, err := c.rootAt(claimed.Size, c.head)
+	return err == nil && root == claimed.Root
+}
+
+// reach is the part of this folder's log that continues another's history:
+// frame by frame, each with the root that it was signed under.
+func (f *folder) reach(from *edge) (v view) {
+	v.head.Size = from.size
+	last, any, err := f.lastSpan()
+	if err != nil || !any { // it may be what is wrong with it
+		return v
+	}
+	e := from.clone()
+	var s frameScratch
+	var entry []byte
+	for span := max(e.size/spanLeaves, 1) - 1; span <= last; span++ { // a frame may begin in the file before
+		b, err := f.readSpan(span)
+		if err != nil {
+			continue // its leaves are missed in the next
+		}
+		if _, err = walk(b, spanKey(f.key, f.keys.Origin, span), span, e.size, &s, func(i uint64, l Leaf) error {
+			if i != e.size {
+				return errTiles
+			}
+			entry = l.AppendPublic(entry[:0])
+			return e.add(entry, leafHash(entry), func(tile) error { return nil })
+		}, func(off int, raw []byte, fr frame) error {
+			if fr.first < v.head.Size || e.root() != fr.root {
+				return errTiles
+			}
+			v.head.Size, v.span, v.logEnd = e.size, span, int64(off+len(raw))
+			return nil
+		}); err != nil {
+			break
+		}
+	}
+	return v
 }
 
 // has tells whether a folder could be loaded and has leaves.

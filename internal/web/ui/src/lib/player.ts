@@ -25,6 +25,7 @@ const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
 const gapStep = 0.05
+const lead = 1000 // ms of media time before the first picture
 const maxPictures = 6000 // a minute at 60 a second, and more
 const maxOwed = 25 // steps that wait for their pictures
 const pastFrame = 0.001 // seconds into a picture, where it is not the end of the one before
@@ -269,9 +270,11 @@ export class Player {
 
   private async append(buffer: SourceBuffer, piece: Piece, signal: AbortSignal): Promise<void> {
     if (piece.kind === 'fragment' && !this.origin) {
-      this.origin = piece.time
-      buffer.timestampOffset = -piece.time / 1000
-      if (this.wanted !== undefined && this.wanted > piece.time) this.video.currentTime = (this.wanted - piece.time) / 1000
+      // Not at 0: a picture that rounding puts a microsecond before it is dropped, and with it all up to the next key picture.
+      const first = piece.pictures.length ? Math.min(...piece.pictures) : piece.time
+      this.origin = Math.floor(Math.min(first, piece.time)) - lead
+      buffer.timestampOffset = -this.origin / 1000
+      this.video.currentTime = (Math.max(this.wanted ?? 0, first) - this.origin) / 1000 + pastFrame
     }
     if (piece.pictures.length) {
       this.pictures.push(...piece.pictures.map((ms) => (ms - this.origin) / 1000))

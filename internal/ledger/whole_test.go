@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vigil/internal/durable"
+)
+
+// anyway opens the ledger as often as it takes, as a recorder that starts again does,
+// and tells whether it was refused at first.
+func (b *bench) anyway() (refused error) {
+	b.t.Helper()
+	for range 3 {
+		l, err := Open(b.home(), b.copies, b.signer, b.key, testOrigin)
+		if err == nil {
+			b.Ledger = l
+			return refused
+		}
+		refused = errors.Join(refused, err)
+	}
+	b.t.Fatal(refused)
+	return nil
+}
+
+// One thing goes wrong at the start, and a copy is there that was away for a
+// while: what the checkpoint commits to is in home's log or in the copy, and the ledger has all of it.
+//
+//vigil:clause 5.2.8.2
+func TestNothingIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		rule  durable.Rule
+		hurt  func(*bench)
+		other durable.Rule // of the copy's disk
+	}{
+		"a read of the log fails":      {rule: durable.Rule{Kind: durable.OpRead, Name: "02.vlog", Fault: durable.Refused, Err: unix.EIO}},
+		"no memory to list":            {rule: durable.Rule{Kind: durable.OpReadDir, Name: "sealed", Fault: durable.Refused, Err: unix.ENOMEM}},
+		"too many open files":          {rule: durable.Rule{Kind: durable.OpOpen, Name: "02.vlog", Fault: durable.Refused, Err: unix.EMFILE}},
+		"tiles lost and the disk full": {rule: durable.Rule{Kind: durable.OpWrite, Skip: 3, Fault: durable.Refused, Err: unix.ENOSPC}, hurt: noTiles},
+		"tiles and a frame lost that the copy has": {hurt: func(b *bench) {
+			noTiles(b)
+			b.hurt("system/ledger", 0, wounds["start"])
+		}},
+		"the same, and a read of the copy fails": {hurt: func(b *bench) {
+			noTiles(b)
+			b.hurt("system/ledger", 0, wounds["start"])
+		}, other: durable.Rule{Name: "*.vlog", Kind: durable.OpRead, Skip: 4, Fault: durable.Refused, Err: unix.EIO}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			other := durable.NewMem()
+			b.copies = []Folder{{other, "ledger", "a"}}
+			b.open()
+			for range 100 {
+				b.must(60)
+			}
+			if err := b.Level(); err != nil {
+				t.Fatal(err)
+			}
+			b.Close()
+			copies := b.copies
+			b.copies = nil // away
+			b.open()
+			for range 50 {
+				b.must(60)
+			}
+			b.Close()
+			b.copies = copies
+			if c.hurt != nil {
+				c.hurt(b)
+			}
+			if c.rule.Err != nil {
+				b.disk.Inject(c.rule)
+			}
+			if c.other.Err != nil {
+				other.Inject(c.other)
+			}
+			refused := b.anyway()
+			t.Log("refused at first:", refused)
+			if b.Size() != uint64(len(b.want)) {
+				t.Fatalf("%d leaves of %d", b.Size(), len(b.want))
+			}
+			b.check()
+			b.must(3)
+			if err := b.Level(); err != nil {
+				t.Error(err)
+			}
+			b.Close()
+			b.open()
+			b.check()
+		})
+	}
+}
+
+func noTiles(b *bench) {
+	b.t.Helper()
+	if err := b.disk.Rename("system/ledger/tile", "gone"); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// A frame near the end is lost with the tiles, and what copies are there are
+// old, or of a history that was left: they are worth no more than none.
+//
+//vigil:clause 5.2.8.2
+func TestStaleCopyIsNoCopy(t *testing.T) {
+	for _, committed := range []bool{false, true} {
+		for _, copies := range []string{"none", "stale", "forked"} {
+			t.Run(fmt.Sprintf("committed %v, %s", committed, copies), func(t *testing.T) {
+				b := newBench(t, "a")
+				cs := b.copies
+				for range 20 {
+					b.must(3)
+				}
+				if err := b.Level(); err != nil {
+					t.Fatal(err)
+				}
+				if copies == "forked" { // home went back to an older state once, and nobody took the fork away
+					b.Close()
+					removeTree(t, b.disk, "system/ledger")
+					b.copies, b.want = nil, nil
+					b.open()
+					for range 25 {
+						b.must(3)
+					}
+					b.copies = cs
+					b.open()
+					b.finds("a", Forked)
+				}
+				b.Close()
+				b.copies = nil
+				b.open()
+				for range 300 {
+					b.must(3)
+				}
+				signed := bytes.Clone(b.file("system/ledger/checkpoint"))
+				lost := len(b.file("system/ledger/" + spanPath(0)))
+				before := len(b.want)
+				for range 5 {
+					b.must(3)
+				}
+				b.Close()
+				b.hurt("system/ledger", 0, func(x []byte) []byte { x[lost+50] ^= 1; return x })
+				noTiles(b)
+				if !committed {
+					b.edit("system/ledger/checkpoint", func([]byte) []byte { return signed })
+				}
+				if copies != "none" {
+					b.copies = cs
+				}
+				l, err := Open(b.home(), b.copies, b.signer, b.key, testOrigin)
+				if committed {
+					if err == nil {
+						t.Fatalf("goes on with %d of %d leaves that a checkpoint commits to", l.Size(), len(b.want))
+					}
+					return
+				}
+				if err != nil || l.Size() != uint64(before) {
+					t.Fatalf("%v, %v", l, err)
+				}
+			})
+		}
+	}
+}
