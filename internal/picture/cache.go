@@ -103,7 +103,7 @@ func (c *Cache) Get(k Key) []byte {
 // Put keeps a picture, if it is not too large. That the disk is full or broken
 // is no error here: the picture is decoded again.
 func (c *Cache) Put(k Key, jpeg []byte) {
-	if c == nil || len(jpeg) > MaxSize {
+	if c == nil || len(jpeg) == 0 || len(jpeg) > MaxSize {
 		return
 	}
 	c.mu.Lock()

@@ -94,8 +94,10 @@ func (p *Pictures) JPEG(ctx context.Context, s Still) ([]byte, error) {
 		}
 		p.give(d, err != nil || alone)
 		switch {
-		case b != nil, ctx.Err() != nil:
-			return b, err
+		case b != nil:
+			return b, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		case used: // it may be the one before that has broken it
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
@@ -112,8 +114,10 @@ func (p *Pictures) Close() {
 	}
 	p.closed = true
 	for k, d := range p.decoders {
-		delete(p.decoders, k)
-		d.end()
+		if !d.busy { // else who has it gives it back, and its end with it
+			delete(p.decoders, k)
+			d.end()
+		}
 	}
 	close(p.spawner.done)
 }
@@ -409,19 +413,25 @@ func nextJPEG(r *bufio.Reader) ([]byte, error) {
 
 // feed is a unit as the decoder reads it, and what follows so that it knows
 // that the unit has ended. alone: it does not begin a sequence (ITU-T H.264 7.4.1.2.1, H.265 3.66), so
-// that a decoder would order it among those it has seen.
+// that a decoder would order it among those it has seen, or is not one picture.
 func feed(s *Still) (in []byte, alone bool, err error) {
 	switch s.Track.Codec {
 	case media.H264:
 		in, err = h264Sets(s.Track.Config)
 		if err == nil {
-			in, alone, err = annexB(in, s.Unit, lengthSize(s.Track.Config, 4), func(n byte) bool { return n&31 == 5 })
+			in, alone, err = annexB(in, s.Unit, lengthSize(s.Track.Config, 4), func(n []byte) (bool, bool) {
+				kind := n[0] & 31
+				return kind == 5, (kind == 1 || kind == 5) && n[1]&0x80 != 0 // first_mb_in_slice is 0
+			})
 		}
 		return append(in, 0, 0, 0, 1, 9, 0xf0), alone, err // access unit delimiter
 	case media.H265:
 		in, err = h265Sets(s.Track.Config)
 		if err == nil {
-			in, alone, err = annexB(in, s.Unit, lengthSize(s.Track.Config, 21), func(n byte) bool { t := n >> 1 & 63; return t >= 16 && t <= 20 })
+			in, alone, err = annexB(in, s.Unit, lengthSize(s.Track.Config, 21), func(n []byte) (bool, bool) {
+				kind := n[0] >> 1 & 63
+				return kind >= 16 && kind <= 20, kind < 32 && len(n) > 2 && n[2]&0x80 != 0 // first_slice_segment_in_pic_flag
+			})
 		}
 		return append(in, 0, 0, 0, 1, 35<<1, 1, 0x50), alone, err
 	case media.MJPEG:
@@ -487,9 +497,11 @@ func set(out, in []byte) (_, rest []byte, err error) {
 }
 
 // annexB appends the parts of a unit with start codes in place of lengths
-// (H.264 and H.265 annex B). alone: none of them begins a sequence.
-func annexB(out, unit []byte, size int, begins func(byte) bool) (_ []byte, alone bool, err error) {
-	alone = true
+// (H.264 and H.265 annex B). begins tells whether a part begins a sequence, and
+// whether it begins a picture. alone: none begins a sequence, or not just one a picture, so that
+// what comes out could not be told from what comes of others.
+func annexB(out, unit []byte, size int, begins func([]byte) (sequence, picture bool)) (_ []byte, alone bool, err error) {
+	sequences, pictures := 0, 0
 	for len(unit) > 0 {
 		if len(unit) <= size {
 			return nil, false, errors.New("the unit breaks off")
@@ -502,11 +514,17 @@ func annexB(out, unit []byte, size int, begins func(byte) bool) (_ []byte, alone
 		if n == 0 || n > len(unit) {
 			return nil, false, errors.New("the unit breaks off")
 		}
-		if begins(unit[0]) {
-			alone = false
+		if n > 1 {
+			sequence, picture := begins(unit[:n])
+			if sequence {
+				sequences++
+			}
+			if picture {
+				pictures++
+			}
 		}
 		out = append(append(out, 0, 0, 0, 1), unit[:n]...)
 		unit = unit[n:]
 	}
-	return out, alone, nil
+	return out, sequences == 0 || pictures != 1, nil
 }

@@ -253,6 +253,66 @@ func TestPicturesEnd(t *testing.T) {
 	}
 }
 
+// Of a unit with two pictures, or none that begins a sequence, one of its own
+// is shown, and what is left of it never in place of the next.
+func TestPicturesOdd(t *testing.T) {
+	for _, film := range []string{"clock-h264-small.mp4", "clock-h265-small.mp4"} {
+		p, log := newPictures(t)
+		track, keys := readKeys(t, film)
+		of := media.StreamID(media.NewID[struct{}]())
+		for i := range 12 {
+			a, b := keys[i%len(keys)], keys[(i+len(keys)/2)%len(keys)]
+			unit := a.unit
+			if i%3 > 0 {
+				unit = append(bytes.Clone(a.unit), b.unit...)
+			}
+			got, err := p.JPEG(t.Context(), Still{Of: of, Track: track, Unit: unit, Width: 320})
+			if err != nil {
+				t.Fatalf("%v\n%s", err, log)
+			}
+			if shown, ok := clockface.Read(decodeJPEG(t, got)); !ok || shown != a.at%time.Minute && (i%3 == 0 || shown != b.at%time.Minute) {
+				t.Errorf("%s: picture %d shows %v, %v, not %v", film, i, shown, ok, a.at)
+			}
+		}
+	}
+}
+
+// A caller that leaves gets an error, not an empty picture.
+func TestPicturesLeft(t *testing.T) {
+	p, log := newPictures(t)
+	track, keys := readKeys(t, "clock-h264-small.mp4")
+	s := Still{Of: media.StreamID(media.NewID[struct{}]()), Track: track, Unit: keys[0].unit}
+	if _, err := p.JPEG(t.Context(), s); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Unit = append(bytes.Clone(keys[0].unit), keys[1].unit...) // for a process of its own
+	if b, err := p.JPEG(gone, s); err == nil {
+		t.Errorf("%d bytes and no error", len(b))
+	}
+}
+
+// The end comes while decoders start: no process and no descriptor is left.
+func TestPicturesCloseStarting(t *testing.T) {
+	track, keys := readKeys(t, "clock-h264-small.mp4")
+	for i := range 10 {
+		p, _ := newPictures(t)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				_, _ = p.JPEG(t.Context(), Still{Of: media.StreamID(media.NewID[struct{}]()), Track: track, Unit: keys[0].unit})
+			})
+		}
+		time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+		p.Close()
+		all.Wait()
+		if n := len(p.list()); n > 0 {
+			t.Errorf("%d decoders after the end", n)
+		}
+	}
+}
+
 // TestPicturesJail looks at a decoder from outside: it is ffmpeg, nobody, with
 // no rights, no new ones, a filter, and the descriptors that it was given.
 //

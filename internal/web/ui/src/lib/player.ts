@@ -44,6 +44,7 @@ export class Player {
   private reach = firstReach
   private presented = 0 // media time of the picture that came last to the screen: when it was paused, it may be the one after currentTime
   private callback = 0
+  private goal: number | undefined // media time
   private sought = true // since it was paused
   private pictures: number[] = [] // media times of those that are fetched, in the order in which they are shown
   private timer: ReturnType<typeof setInterval>
@@ -55,6 +56,7 @@ export class Player {
     private readonly hear: (s: Sound) => void = () => {},
   ) {
     this.timer = setInterval(() => this.tend(), 200)
+    video.addEventListener('loadedmetadata', this.reachGoal)
     video.addEventListener('loadeddata', this.shown)
     video.addEventListener('seeked', this.shown)
     video.addEventListener('seeking', this.seeks)
@@ -72,7 +74,22 @@ export class Player {
     })
   }
 
+  /** Goes to a media time, as soon as there is a video. */
+  private go(time: number): void {
+    this.goal = time
+    if (this.video.readyState >= 1) this.video.currentTime = time
+  }
+
+  /** Goes there again, if the browser forgot it: it does when it is told before the first picture is there. */
+  private reachGoal = () => {
+    if (this.goal === undefined || this.video.readyState < 1) return
+    const off = this.video.currentTime - this.goal
+    if (off < -pastFrame / 2 || off > 1) this.video.currentTime = this.goal
+    else if (!this.video.seeking && this.video.readyState >= 2) this.goal = undefined
+  }
+
   private shown = () => {
+    this.reachGoal()
     if (this.origin && this.video.readyState >= 2) this.report({ kind: 'playing' })
   }
 
@@ -88,7 +105,7 @@ export class Player {
   /** Plays from an instant on, or live. What is fetched already is shown without asking again. */
   play(from?: number): void {
     this.owed = 0
-    if (from !== undefined && this.has(from)) this.video.currentTime = (from - this.origin) / 1000
+    if (from !== undefined && this.has(from)) this.go((from - this.origin) / 1000)
     else this.start(from, from)
   }
 
@@ -100,6 +117,7 @@ export class Player {
     this.wanted = at
     this.sought = true
     this.origin = this.since = 0
+    this.goal = undefined
     this.pictures = []
     this.report({ kind: 'loading' })
     this.run(from, session.signal).catch((error) => {
@@ -136,7 +154,7 @@ export class Player {
   private stepOn(): void {
     const way = Math.sign(this.owed)
     if (!way) return
-    const place = this.video.currentTime // where it is going, while it seeks
+    const place = this.goal ?? this.video.currentTime // where it is going, while it seeks
     const time = this.sought ? place : Math.max(place, Math.min(this.presented, place + 0.1))
     const here = this.origin && this.fetched(time) ? this.pictures.findLastIndex((p) => p <= time + pastFrame / 2) : -1
     let to = here
@@ -145,7 +163,7 @@ export class Player {
         const next = this.pictures[to + way]
         if (next === undefined || !this.fetched(next + pastFrame)) break
       }
-      if (to !== here) this.video.currentTime = this.pictures[to]! + pastFrame
+      if (to !== here) this.go(this.pictures[to]! + pastFrame)
     }
     if (!this.owed) return
     const grows = !this.live && !this.session.signal.aborted
@@ -189,6 +207,7 @@ export class Player {
 
   close(): void {
     clearInterval(this.timer)
+    this.video.removeEventListener('loadedmetadata', this.reachGoal)
     this.video.removeEventListener('loadeddata', this.shown)
     this.video.removeEventListener('seeked', this.shown)
     this.video.removeEventListener('seeking', this.seeks)
@@ -274,7 +293,7 @@ export class Player {
       const first = piece.pictures.length ? Math.min(...piece.pictures) : piece.time
       this.origin = Math.floor(Math.min(first, piece.time)) - lead
       buffer.timestampOffset = -this.origin / 1000
-      this.video.currentTime = (Math.max(this.wanted ?? 0, first) - this.origin) / 1000 + pastFrame
+      this.goal = (Math.max(this.wanted ?? 0, first) - this.origin) / 1000 + pastFrame
     }
     if (piece.pictures.length) {
       this.pictures.push(...piece.pictures.map((ms) => (ms - this.origin) / 1000))
@@ -301,6 +320,7 @@ export class Player {
       }
     }
     await settled(buffer, signal)
+    this.reachGoal()
     this.stepOn()
     signal.throwIfAborted() // a step back asks anew
     if (piece.kind === 'fragment' && this.video.paused && !this.video.ended && !this.held) {
@@ -318,16 +338,17 @@ export class Player {
 
   /** Steps over gaps, and keeps live close to now. */
   private tend(): void {
+    this.reachGoal()
     const { buffered: b, currentTime: at, paused } = this.video
     if (!b.length || paused || !this.origin) return
     const newest = b.end(b.length - 1)
     if (this.live && newest - at > liveSlack) {
-      this.video.currentTime = newest - liveDelay
+      this.go(newest - liveDelay)
       return
     }
     for (let i = 0; i < b.length; i++) {
       if (at < b.start(i)) {
-        if (i === 0 || at >= b.end(i - 1) - gapStep) this.video.currentTime = b.start(i) + 0.001
+        if (i === 0 || at >= b.end(i - 1) - gapStep) this.go(b.start(i) + pastFrame)
         return
       }
       if (at < b.end(i) - gapStep) return
