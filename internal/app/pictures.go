@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"vigil/internal/durable"
@@ -86,6 +87,8 @@ func (p *pictures) JPEG(ctx context.Context, id media.StreamID, track media.Trac
 	switch {
 	case errors.Is(err, worker.ErrNoDecoder):
 		err = fmt.Errorf("%w: %w", web.ErrNoDecoder, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("%w: %w", web.ErrLate, err)
 	case errors.Is(err, worker.ErrUndecodable):
 		err = fmt.Errorf("%w: %w", web.ErrUndecodable, err)
 	}

@@ -242,6 +242,8 @@ func (a *App) tellAlerts(ctx context.Context) error {
 			case x, ok := <-changes:
 				if open = ok; ok {
 					a.doors.hub.Tell(web.News{Kind: web.AlertNews, ID: x.ID})
+				} else {
+					a.doors.hub.Break() // more came than one could take
 				}
 			case <-ctx.Done():
 				open = false

@@ -14,14 +14,16 @@ import (
 // walk reads a file of the sealed log. leaf is called for each leaf of each
 // good frame from index next on, done after each such frame. Stretches that are
 // no frame are skipped by looking for the next good one, so that a damaged
-// sector costs one frame and not the rest of the file. It returns where the
-// last good frame ends.
+// sector costs one frame and not the rest of the file; but somebody who writes
+// heads all over it does not make us open them for hours. It returns where the last good frame
+// ends.
 func walk(b []byte, key seal.Key, span, next uint64, s *frameScratch, leaf func(i uint64, l Leaf) error, done func(off int, raw []byte, f frame) error) (int, error) {
 	off, good := 0, 0
 	if bytes.HasPrefix(b, appendFileHead(nil, span)) {
 		off, good = fileHead, fileHead
 	}
-	for off < len(b) {
+	vain := 4*len(b) + maxFrame // bytes that may be opened for nothing: damage has no heads, and few that are whole
+	for off < len(b) && vain > 0 {
 		f, err := parseHead(b[off:])
 		if err != nil || f.first/spanLeaves != span {
 			off++
@@ -41,6 +43,7 @@ func walk(b []byte, key seal.Key, span, next uint64, s *frameScratch, leaf func(
 				return good, err
 			}
 			off++
+			vain -= f.length
 			continue
 		}
 		next = f.end()

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -165,4 +166,27 @@ func TestStaleCopyIsNoCopy(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Somebody writes heads of frames all over a copy, each of which says that
+// megabytes follow: the start does not open them all, which would take hours.
+func TestHeadsAllOver(t *testing.T) {
+	b := newBench(t, "a")
+	b.must(3)
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	x := appendFileHead(nil, 0)
+	const size = 8 << 20
+	for len(x) < size {
+		x = binary.BigEndian.AppendUint32(x, uint32(max(frameHead+100, min(maxFrame, size-len(x)))))
+		x = binary.BigEndian.AppendUint32(x, 1)
+		x = binary.BigEndian.AppendUint64(x, 0)
+	}
+	if err := durable.WriteFile(b.disk, "a/ledger/"+spanPath(0), x); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	b.check()
 }

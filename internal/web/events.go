@@ -38,7 +38,8 @@ const (
 // NewHub makes a hub.
 func NewHub() *Hub { return &Hub{subs: map[chan News]bool{}} }
 
-// Tell passes news on. A listener that is too slow misses some.
+// Tell passes news on. A listener that is too slow would miss some: its
+// channel is closed, so that it comes back and asks for the lists.
 func (h *Hub) Tell(n News) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,7 +47,20 @@ func (h *Hub) Tell(n News) {
 		select {
 		case c <- n:
 		default:
+			delete(h.subs, c)
+			close(c)
 		}
+	}
+}
+
+// Break tells every listener to come back and ask: news were lost before they
+// came here.
+func (h *Hub) Break() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.subs {
+		delete(h.subs, c)
+		close(c)
 	}
 }
 
@@ -152,7 +166,10 @@ func (c *call) watchEvents() error {
 			}
 			s.event("settings", map[string]any{"version": now.Version})
 			doc = now
-		case n := <-news:
+		case n, ok := <-news:
+			if !ok {
+				return nil
+			}
 			s.news(n)
 		}
 	}

@@ -58,3 +58,30 @@ func TestQuietAnswer(t *testing.T) {
 		t.Error("a caller that does not receive holds its answer")
 	}
 }
+
+// A listener that is too slow for the news is told by the end of its stream.
+func TestSlowListener(t *testing.T) {
+	h := NewHub()
+	slow, leave := h.subscribe()
+	defer leave()
+	for range 70 {
+		h.Tell(News{Kind: ExportNews, ID: "another"})
+	}
+	ended := false
+	for range 70 {
+		if _, ok := <-slow; !ok {
+			ended = true
+			break
+		}
+	}
+	if !ended {
+		t.Error("it goes on, and does not know what it missed")
+	}
+	other, leave2 := h.subscribe()
+	defer leave2()
+	h.Break()
+	if _, ok := <-other; ok {
+		t.Error("not told that news were lost")
+	}
+	h.Tell(News{Kind: StatusNews}) // nobody is there
+}

@@ -88,6 +88,8 @@ func TestPicture(t *testing.T) {
 	}
 	b.pictures.err = fmt.Errorf("why: %w", ErrNoDecoder)
 	p.refused(503, "no-picture-decoder", "GET", path+"?at=1000", nil)
+	b.pictures.err = fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)
+	p.refused(503, "busy", "GET", path+"?at=1000", nil)
 	b.pictures.err = ErrUndecodable
 	p.refused(422, "picture-undecodable", "GET", path+"?at=1000", nil)
 	b.person().refused(401, "signed-out", "GET", path+"?at=1000", nil)

@@ -80,6 +80,10 @@ func (s *Server) problemOf(err error) *problem {
 		return wait("too-many-attempts", slow.Retry.Seconds())
 	case errors.As(err, &big):
 		return say(http.StatusRequestEntityTooLarge, "too-large", "max", strconv.Itoa(maxBody))
+	case errors.Is(err, ErrLate):
+		p := say(http.StatusServiceUnavailable, "busy")
+		p.retry = 5
+		return p
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return say(http.StatusRequestTimeout, "bad-request")
 	case errors.Is(err, access.ErrNobody), errors.Is(err, auth.ErrSignedOut):

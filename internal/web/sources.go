@@ -87,7 +87,7 @@ type Clip struct {
 }
 
 // Pictures finds single pictures and makes JPEG files of them. The errors of
-// making wrap ErrNoDecoder or ErrUndecodable.
+// making wrap ErrNoDecoder, ErrUndecodable or ErrLate.
 type Pictures interface {
 	// Find finds the stored picture of an instant: the last one before it that can be decoded by
 	// itself; at zero the newest there is. Without footage then it returns nil and no error.
@@ -107,6 +107,7 @@ type Picture struct {
 var (
 	ErrNoDecoder   = errors.New("nothing is installed that decodes pictures")
 	ErrUndecodable = errors.New("the picture cannot be decoded")
+	ErrLate        = errors.New("the picture took too long")
 )
 
 // Exports makes files for people to take away.

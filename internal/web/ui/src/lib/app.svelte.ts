@@ -21,6 +21,8 @@ class App {
   private events: EventSource | undefined
   private retry = 0
   private listening = new Set<Set<string>>()
+  private asked = 0
+  private taken = 0
   /** The session ended under the page: said where one signs in again. */
   expired = $state(false)
 
@@ -68,12 +70,15 @@ class App {
 
   /** Asks for everything again: after sign-in, after the event stream broke, after a change of language. */
   async refresh(): Promise<void> {
+    const number = ++this.asked
     const heard = new Set<string>() // what there was news of meanwhile: that is newer than the answers
     this.listening.add(heard)
     const [cameras, alerts, exports, settings, status] = await Promise.all([
       call('get', '/cameras'), call('get', '/alerts'), call('get', '/exports'), call('get', '/settings'), call('get', '/status'),
     ])
     this.listening.delete(heard)
+    if (number < this.taken) return // a later answer is here already
+    this.taken = number
     if (cameras.kind === 'ok') this.cameras = merge(cameras.data.cameras, this.cameras, heard).sort(byName)
     if (alerts.kind === 'ok') this.alerts = merge(alerts.data.alerts, this.alerts, heard)
     if (exports.kind === 'ok') this.exports = merge(exports.data.exports, this.exports, heard)
@@ -97,7 +102,7 @@ class App {
     on('settings', () => void this.refresh())
     on('signed-out', () => this.ended())
     events.onopen = () => {
-      if (this.retry) void this.refresh()
+      void this.refresh() // also at first: something may have happened between the answers and now
       this.retry = 0
       this.reachable = true
     }
