@@ -75,6 +75,9 @@ const (
 	copyGrace = 2 * time.Second  // for the last round when Run ends
 )
 
+// errSource says that what is caught up from cannot be read.
+var errSource = errors.New("what it catches up from cannot be read")
+
 // catchUp appends what src has more, in src's view v. On return without an
 // error it is durable.
 func (f *folder) catchUp(src *folder, v view) error {
@@ -88,7 +91,7 @@ func (f *folder) catchUp(src *folder, v view) error {
 	for span := r.start(f.edge.size); f.edge.size < v.head.Size && span <= v.span; span++ {
 		b, err := r.bytes(src, span, f.edge.size)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errSource, err)
 		}
 		next := f.edge.clone()
 		var full []tile
@@ -97,18 +100,18 @@ func (f *folder) catchUp(src *folder, v view) error {
 			entry = l.AppendPublic(entry[:0])
 			if i > next.size { // metadata that is lost in src is lost here; the tree goes on
 				if err := src.entries(next.size, i, func(e []byte) error { return next.add(e, leafHash(e), collect(&full)) }); err != nil {
-					return err
+					return fmt.Errorf("%w: %w", errSource, err)
 				}
 			}
 			return next.add(entry, leafHash(entry), collect(&full))
 		}
 		if _, err := walk(b, spanKey(f.key, f.keys.Origin, span), span, f.edge.size, &s, leaf, func(_ int, raw []byte, fr frame) error {
 			if fr.first < f.edge.size { // a frame that starts before what we have
-				return fmt.Errorf("%w: frame of leaf %d", errTiles, fr.first)
+				return fmt.Errorf("%w: %w: frame of leaf %d", errSource, errTiles, fr.first)
 			}
 			head := Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}
 			if next.root() != head.Root {
-				return errTiles
+				return fmt.Errorf("%w: %w", errSource, errTiles)
 			}
 			if err := f.commit(raw, fr.first, head.signed(fr.sigs, f.keys), next, false); err != nil {
 				return err
@@ -122,7 +125,7 @@ func (f *folder) catchUp(src *folder, v view) error {
 		}
 	}
 	if f.edge.size < v.head.Size {
-		return fmt.Errorf("leaves %d to %d: %w", f.edge.size, v.head.Size, errLost)
+		return fmt.Errorf("%w: leaves %d to %d: %w", errSource, f.edge.size, v.head.Size, errLost)
 	}
 	if f.log != nil {
 		if err := f.log.Sync(); err != nil {

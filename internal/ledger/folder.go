@@ -47,6 +47,8 @@ type folder struct {
 	shorter   bool // load may leave off leaves that nobody signed for on the disk
 	shortened bool // it goes on before leaves that it had and lost
 
+	claimed Checkpoint // the one that the folder had, until it is kept or found to be true
+
 	mu    sync.Mutex
 	seen  view       // guarded by mu
 	shown Checkpoint // guarded by mu; the newest whose tiles are written

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"vigil/internal/seal"
 )
@@ -122,6 +123,15 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		f := l.folder(c)
 		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
+	wanted := homeErr != nil || slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == Short })
+	for try := 1; wanted && try < sourceTries && slices.ContainsFunc(opened, (*folder).fails); try++ {
+		time.Sleep(sourcePause)
+		for i, f := range opened {
+			if f.fails() {
+				theirs[i] = f.open()
+			}
+		}
+	}
 	kept := ""
 	forged := slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == BadSignature }) // what it committed to is not known
 	holds := func(f *folder) bool { return f.has() && l.home.holds(f, claimed) }
@@ -138,22 +148,32 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}, err))
 		}
 	}
-	if best := l.longest(opened); best != nil {
+	for from := slices.Clone(opened); ; {
+		best := l.longest(from)
+		if best == nil {
+			break
+		}
 		x := Finding{Folder: home.Name, Trouble: Short, Have: l.home.edge.size, Want: best.edge.size}
 		if homeErr != nil {
 			x.Trouble, x.Err = Damaged, fmt.Errorf("%w; it is made again from a copy, and kept as %s", homeErr, kept)
 		}
 		err := l.home.keepTail(l.home.view().span)
-		if err == nil {
-			err = l.home.catchUp(best, best.view())
+		for try := 1; err == nil; try++ {
+			if err = l.home.catchUp(best, best.view()); err == nil || !errors.Is(err, errSource) || try == sourceTries {
+				break
+			}
+			time.Sleep(sourcePause)
+			err = nil
 		}
-		if err != nil && homeErr != nil { // half made: the next start goes on with it
+		if err != nil && (homeErr != nil || !errors.Is(err, errSource)) { // half made: the next start goes on with it
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(x, err))
 		}
-		if err != nil {
-			x.Err = errors.Join(x.Err, err)
-		}
+		x.Err = errors.Join(x.Err, err)
 		l.findings = append(l.findings, x)
+		if err == nil {
+			break
+		}
+		from = slices.DeleteFunc(from, func(f *folder) bool { return f == best })
 	}
 	if err := l.goOn(home); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -169,6 +189,13 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	return l, nil
 }
+
+// A copy that home needs at Open and that cannot be read is tried
+// again: going on without its leaves makes another history. A disk that comes back does so within
+// seconds; one that does not must not keep the recorder from recording.
+const sourceTries = 6
+
+var sourcePause = 2 * time.Second // changed by tests only
 
 // setAside keeps a home that cannot be opened under another name and begins a
 // new one, when there is a copy from which it is made again. Without one a person must
@@ -250,6 +277,9 @@ func (f *folder) reach(from *edge) (v view) {
 	}
 	return v
 }
+
+// fails tells whether a folder could not be loaded, and may be later.
+func (f *folder) fails() bool { return f.known == nil && !damaged(f.broken) }
 
 // has tells whether a folder could be loaded and has leaves.
 func (f *folder) has() bool { return f.known != nil && f.edge.size > 0 }

@@ -64,6 +64,11 @@ func (b *bench) open() {
 	b.Ledger = l
 }
 
+func TestMain(m *testing.M) {
+	sourcePause = 0
+	m.Run()
+}
+
 // leaf makes a leaf whose metadata says which one it is.
 func leaf(n int) Leaf {
 	kind := Kind(1 + n%7)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"vigil/internal/durable"
 	"vigil/internal/seal"
@@ -205,7 +206,7 @@ func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 // the size of the ledger.
 func (f *folder) load() (findings []Finding, err error) {
 	f.fresh, f.named, f.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	f.lost, f.made, f.shortened = nil, "", false
+	f.lost, f.made, f.shortened, f.claimed = nil, "", false, Checkpoint{}
 	for _, dir := range []string{"", "sealed", "tile"} {
 		if err := durable.MkdirAll(f.FS, f.at(dir)); err != nil {
 			return nil, err
@@ -276,6 +277,8 @@ func (f *folder) load() (findings []Finding, err error) {
 	}
 	f.edge, f.head = r.edge, r.head
 	f.publish(view{f.head, span, r.logEnd, r.index})
+	findings = append(findings, f.denied()...)
+	f.claimed = claimed
 	if err := f.settle(r.tiles); err != nil {
 		f.owed = true
 		findings = append(findings, Finding{Folder: f.Name, Trouble: Unwritable, Have: r.edge.size, Want: r.edge.size, Err: err})
@@ -322,58 +325,84 @@ func (f *folder) claim(r *replay, c Checkpoint) Finding {
 }
 
 // rebuild makes everything from the sealed log, from the start: the last
-// resort when tiles contradict it. Where leaves are lost whose public part is lost too it
+// resort when tiles contradict it. For leaves whose metadata is lost the entry bundles stand in,
+// if they lead to the root of the next frame. Where leaves are lost whose public part is lost too it
 // fails, or, for a folder that may be shortened, ends: span is then the file that was reached.
 func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err error) {
 	var all edge
+	var before *edge // what stands without the bundles, until a root proves them
+	var held []tile  // made since then
+	var lost []uint64
 	var s frameScratch
 	var entry []byte
-	for span = 0; ; span++ {
-		before := r
+	reached, at := r, uint64(0) // the newest file that has a frame
+	for span = 0; span <= last && err == nil; span++ {
 		r = replay{}
-		b, err := f.readSpan(span)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", err)
+		put := func(t tile) error {
+			switch {
+			case before != nil:
+				return collect(&held)(t)
+			case span < last:
+				return f.fix(t)
+			}
+			return collect(&r.tiles)(t)
 		}
-		end := 0
-		if err == nil {
-			end, err = walk(b, spanKey(f.key, f.keys.Origin, span), span, all.size, &s, func(i uint64, l Leaf) error {
-				if i != all.size {
-					return fmt.Errorf("leaves %d to %d are lost: %w", all.size, i, errTiles)
+		add := func(entry []byte) error { return all.add(entry, leafHash(entry), put) }
+		b, rerr := f.readSpan(span)
+		if errors.Is(rerr, fs.ErrNotExist) {
+			continue // its leaves are missed in the next
+		}
+		if err = rerr; err != nil {
+			break
+		}
+		var end int
+		end, err = walk(b, spanKey(f.key, f.keys.Origin, span), span, all.size, &s, func(i uint64, l Leaf) error {
+			if i > all.size {
+				e := all.clone()
+				before, lost = &e, append(lost, all.size)
+				if err := f.entries(all.size, i, add); err != nil {
+					return fmt.Errorf("leaves %d to %d are lost: %w", e.size, i, err)
 				}
-				entry = l.AppendPublic(entry[:0])
-				return all.add(entry, leafHash(entry), func(t tile) error {
-					if span < last {
-						return f.fix(t)
+			}
+			entry = l.AppendPublic(entry[:0])
+			return add(entry)
+		}, func(off int, _ []byte, fr frame) error {
+			if before != nil {
+				if all.root() != fr.root {
+					return fmt.Errorf("leaves from %d on are lost: %w", before.size, errTiles)
+				}
+				before = nil
+				for _, t := range held {
+					if err := put(t); err != nil {
+						return err
 					}
-					t.data = bytes.Clone(t.data)
-					r.tiles = append(r.tiles, t)
-					return nil
-				})
-			}, func(off int, _ []byte, fr frame) error {
-				r.index = append(r.index, mark{fr.first, int64(off)})
-				r.head = Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}.signed(fr.sigs, f.keys)
-				return nil
-			})
-		} else {
-			err = fmt.Errorf("%w: %w", errTiles, err)
+				}
+				held = nil
+			}
+			r.index = append(r.index, mark{fr.first, int64(off)})
+			r.head = Checkpoint{Origin: f.keys.Origin, Size: fr.end(), Root: fr.root}.signed(fr.sigs, f.keys)
+			return nil
+		})
+		if r.logEnd, r.cut = int64(end), end < len(b); len(r.index) > 0 {
+			reached, at = r, span
 		}
-		r.logEnd, r.cut = int64(end), end < len(b)
-		short := f.shorter && errors.Is(err, errTiles)
-		if short && len(r.index) == 0 && span > 0 {
-			r, span = before, span-1
-		}
-		r.edge = all
-		switch {
-		case err != nil && !short:
-			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", err)
-		case !short && span < last:
-			continue
-		case all.size == 0 || all.root() != r.head.Root:
-			return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", errTiles)
-		}
-		return r, span, !short, nil
 	}
+	short := f.shorter && errors.Is(err, errTiles)
+	if before != nil {
+		all, lost = *before, lost[:len(lost)-1]
+	}
+	r, span = reached, at
+	r.edge, r.lost = all, lost
+	if err == nil || short {
+		err = nil
+		if all.size == 0 || all.root() != r.head.Root {
+			err = errTiles
+		}
+	}
+	if err != nil {
+		return r, span, false, fmt.Errorf("make tiles from the sealed log: %w", err)
+	}
+	return r, span, !short, nil
 }
 
 // maxShorten bounds the leaves that are left off: some minutes of a large
@@ -424,6 +453,61 @@ func (f *folder) fix(t tile) error {
 	return f.writeTile(t)
 }
 
+// keepClaim keeps the checkpoint that the folder had, if it commits to what
+// the folder has no more: the one that takes its place is silent about that, and an alarm may be
+// lost with the power.
+func (f *folder) keepClaim() error {
+	if f.claimed.Size > 0 {
+		if ok, err := f.agrees(f.claimed); err == nil && !ok {
+			if _, err := keep(f.FS, f.at(checkpointName), f.claimed.Note); err != nil && !errors.Is(err, errAsides) {
+				return err
+			}
+		}
+	}
+	f.claimed = Checkpoint{}
+	return nil
+}
+
+// agrees tells whether a checkpoint is part of the folder's history.
+func (f *folder) agrees(c Checkpoint) (bool, error) {
+	if c.Size > f.edge.size {
+		return false, nil
+	}
+	root, err := f.rootAt(c.Size, f.head)
+	return root == c.Root, err
+}
+
+// denied tells of checkpoints that were kept because the folder did not have what
+// they commit to, as long as it does not have it and they lie there.
+func (f *folder) denied() (list []Finding) {
+	dir, err := f.FS.ReadDir(f.Dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range dir {
+		name := f.at(e.Name())
+		if !strings.HasPrefix(e.Name(), asideOf(checkpointName, 0)[:len(checkpointName)+len(".damaged-")]) || len(list) == asides {
+			continue
+		}
+		b, err := durable.ReadFile(f.FS, name, maxNote)
+		if err != nil {
+			continue
+		}
+		c, err := f.keys.Open(b)
+		if err != nil { // it was kept for not being ours
+			continue
+		}
+		switch ok, err := f.agrees(c); {
+		case err != nil:
+		case ok: // it came back
+			_ = f.FS.Remove(name)
+		default:
+			list = append(list, Finding{Folder: f.Name, Trouble: Short, Have: f.edge.size, Want: c.Size, Err: fmt.Errorf("it had signed for leaves that it has no more: %s", name)})
+		}
+	}
+	return list
+}
+
 // settle makes tiles and checkpoint agree with the edge after a start or a
 // failure.
 func (f *folder) settle(full []tile) error {
@@ -443,6 +527,9 @@ func (f *folder) settle(full []tile) error {
 				return err
 			}
 		}
+	}
+	if err := f.keepClaim(); err != nil {
+		return err
 	}
 	if b, err := durable.ReadFile(f.FS, f.at(checkpointName), maxNote); err != nil || !bytes.Equal(b, f.head.Note) {
 		if err := f.writeCheckpoint(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -241,7 +242,7 @@ func tree(t testing.TB, disk durable.FS, dir string) string {
 				t.Fatal(err)
 			}
 			h := sha(data)
-			s.WriteString(name + " " + string(h[:]))
+			fmt.Fprintf(&s, "%s %x\n", name, h)
 		}
 	}
 	walk(dir)
@@ -423,7 +424,7 @@ func TestUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Close()
-		for _, name := range []string{"tile/0/003", "tile/0/008", "tile/1/000.p/16", "sealed/000000/00.vlog"} {
+		for _, name := range []string{"tile/0/003", "tile/0/008", "tile/1/000.p/16", "sealed/000000/00.vlog", "tile/entries/004", "tile/entries/005", "tile/entries/006"} {
 			b.edit("system/ledger/"+name, func(x []byte) []byte { x[len(x)/3] ^= 1; return x })
 		}
 		l, err := Open(b.home(), b.copies, b.signer, b.key, testOrigin)
