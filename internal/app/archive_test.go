@@ -53,6 +53,7 @@ func BenchmarkArchive(b *testing.B) {
 	for b.Loop() {
 		x.start()
 		x.rebuild(leaves)
+		x.timelines(leaves)
 		x.export()
 		if err := r.Stop(); err != nil {
 			b.Fatal(err)
@@ -214,6 +215,34 @@ func (x *archive) rebuild(leaves int) {
 			x.b.Errorf("recording suffered: %v", l)
 		}
 	}
+}
+
+// timelines measures what the page asks for: a day of one camera with what lies
+// around it, and a month of 16, over HTTPS.
+func (x *archive) timelines(leaves int) {
+	var all []time.Duration
+	span := time.Duration(leaves/32) * time.Minute
+	for i := range 200 {
+		from := x.hour.Add(-7*24*time.Hour - span + time.Duration(i*7919)*time.Minute%max(span, time.Minute))
+		at := time.Now()
+		t := x.r.Timeline(x.r.Cameras[i%4], from, from.Add(24*time.Hour))
+		all = append(all, time.Since(at))
+		if len(t.Ranges) == 0 {
+			x.b.Fatalf("nothing of %v", from)
+		}
+	}
+	slices.Sort(all)
+	x.b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "ms/day-p99")
+	var worst time.Duration
+	for i := range 10 {
+		from := x.hour.Add(-37 * 24 * time.Hour).Add(time.Duration(i) * time.Hour)
+		at := time.Now()
+		for n := range 16 {
+			x.r.Timeline(x.r.Cameras[n%4], from, from.Add(30*24*time.Hour))
+		}
+		worst = max(worst, time.Since(at))
+	}
+	x.b.ReportMetric(float64(worst.Microseconds())/1000, "ms/month-16")
 }
 
 // export measures an export of the hour, beside what the disk and the cipher

@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -158,18 +160,35 @@ func (f *footage) live(id media.StreamID) (list []written) {
 	return list
 }
 
-// resolutions of a timeline: what a screen of some 2,000 pixels can show.
-const pixels = 2000
+// Bounds of a timeline: what a screen of some 2,000 pixels can show.
+const (
+	pixels  = 2000
+	mostGap = 2000               // gaps in one answer
+	nearBy  = 96 * time.Hour     // up to here all segments are looked at: a day and as much on both sides, when one has 25 hours
+	joined  = int64(time.Second) // the seam of two segments
+)
 
-func (f *footage) Timeline(_ context.Context, id media.StreamID, from, to time.Time) ([]web.Range, []web.Gap, error) {
+func (f *footage) Timeline(_ context.Context, id media.StreamID, from, to time.Time) (web.Timeline, error) {
 	live := f.live(id) // before the catalogue: what is committed in between is met twice, not missed
-	t, err := f.catalogue.Timeline(id, from.UnixNano(), to.UnixNano(), max(to.Sub(from)/pixels, time.Second))
-	if err != nil {
-		return nil, nil, err
+	a, b := from.UnixNano(), to.UnixNano()
+	var t catalogue.Timeline
+	var out web.Timeline
+	var err error
+	if to.Sub(from) <= nearBy {
+		t, err = f.catalogue.Timeline(id, a, b, max(to.Sub(from)/pixels, time.Second))
+	} else {
+		var o catalogue.Outline
+		o, err = f.catalogue.Outline(id, a, b, pixels)
+		t, out.Cells = o.Timeline, &web.Cells{From: time.Unix(0, o.From), Length: time.Duration(o.Cell), Recorded: make([]time.Duration, len(o.Recorded))}
+		for i, n := range o.Recorded {
+			out.Cells.Recorded[i] = time.Duration(n)
+		}
 	}
-	var ranges []web.Range
+	if err != nil {
+		return out, err
+	}
 	for _, r := range t.Ranges {
-		ranges = append(ranges, web.Range{From: time.Unix(0, r.From), To: time.Unix(0, r.To)})
+		out.Ranges = append(out.Ranges, web.Range{From: time.Unix(0, r.From), To: time.Unix(0, r.To)})
 	}
 	for _, w := range live {
 		if g := w.before; g != nil { // the ledger will tell it when the segment ends, which can take minutes
@@ -179,14 +198,42 @@ func (f *footage) Timeline(_ context.Context, id media.StreamID, from, to time.T
 			}
 			t.Gaps = append(t.Gaps, catalogue.Gap{From: since, To: w.from, Cause: g.Cause, Lost: g.Lost})
 		}
-		a, b := max(w.from, from.UnixNano()), min(w.to, to.UnixNano())
-		if n := len(ranges); n > 0 && a <= ranges[n-1].To.UnixNano()+int64(time.Second) && b > ranges[n-1].To.UnixNano() {
-			ranges[n-1].To, ranges[n-1].Open = time.Unix(0, b), true
-		} else if a < b && (n == 0 || b > ranges[n-1].To.UnixNano()) {
-			ranges = append(ranges, web.Range{From: time.Unix(0, a), To: time.Unix(0, b), Open: true})
+		from, to := max(w.from, a), min(w.to, b)
+		if n := len(out.Ranges); n > 0 && from <= out.Ranges[n-1].To.UnixNano()+joined && to > out.Ranges[n-1].To.UnixNano() {
+			out.Ranges[n-1].To, out.Ranges[n-1].Open = time.Unix(0, to), true
+		} else if from < to && (n == 0 || to > out.Ranges[n-1].To.UnixNano()) {
+			out.Ranges = append(out.Ranges, web.Range{From: time.Unix(0, from), To: time.Unix(0, to), Open: true})
 		}
+		out.Cells.Add(from, to)
 	}
-	return ranges, f.gaps(id, t.Gaps, ranges, from, to), nil
+	out.Gaps = f.gaps(id, t.Gaps, out.Ranges, from, to)
+	out.Ranges, out.Gaps = bounded(out.Ranges, out.Gaps, mostGap)
+	return out, nil
+}
+
+// bounded keeps the longest gaps, and joins the ranges over the others.
+func bounded(ranges []web.Range, gaps []web.Gap, most int) ([]web.Range, []web.Gap) {
+	if len(gaps) <= most {
+		return ranges, gaps
+	}
+	long := slices.Clone(gaps)
+	slices.SortFunc(long, func(a, b web.Gap) int { return cmp.Compare(b.To.Sub(b.From), a.To.Sub(a.From)) })
+	long = long[:most]
+	slices.SortFunc(long, func(a, b web.Gap) int { return a.From.Compare(b.From) })
+	var out []web.Range
+	i := 0
+	for _, r := range ranges {
+		for i < len(long) && !long[i].To.After(r.From) {
+			i++
+		}
+		n := len(out)
+		if n > 0 && (i == 0 || long[i-1].To.Before(out[n-1].To) || long[i-1].To.Equal(out[n-1].To)) {
+			out[n-1].To, out[n-1].Open = r.To, r.Open
+			continue
+		}
+		out = append(out, r)
+	}
+	return out, long
 }
 
 // gaps returns every stretch of [from, to) without footage, with its cause
@@ -208,38 +255,104 @@ func (f *footage) gaps(id media.StreamID, known []catalogue.Gap, ranges []web.Ra
 }
 
 // gapsBetween finds what the ranges leave out of [from, to); now is asked for
-// the cause of a gap that lasts.
+// the cause of a gap that lasts. What was removed is a gap of its own, beside one that
+// was there before.
 func gapsBetween(known []catalogue.Gap, ranges []web.Range, from, to time.Time, now func() (media.Cause, string)) []web.Gap {
+	removed, causes := newReasons(known, true), newReasons(known, false)
 	var out []web.Gap
-	add := func(a, b time.Time) {
-		if b.Sub(a) < time.Second { // the seam of two segments
+	add := func(a, b int64) {
+		if b-a < joined {
 			return
 		}
-		g := web.Gap{From: a, To: b}
-		for _, k := range known { // the last that touches is the newest
-			// The first segment of all knows no beginning of the gap before it.
-			if (k.From < b.UnixNano() || k.From == k.To && k.To == b.UnixNano()) && k.To > a.UnixNano() {
-				g.Cause, g.Lost = k.Cause, k.Lost
-			}
+		g := web.Gap{From: time.Unix(0, a), To: time.Unix(0, b)}
+		if k, ok := causes.of(a, b); ok {
+			g.Cause, g.Lost = k.Cause, k.Lost
 		}
-		if g.Cause == "" && b.Equal(to) { // it lasts: ask how things are now
+		if g.Cause == "" && g.To.Equal(to) { // it lasts: ask how things are now
 			g.Cause, g.By = now()
 		}
 		out = append(out, g)
 	}
+	hole := func(a, b int64) {
+		for a < b {
+			k, ok := removed.of(a, b)
+			if !ok {
+				break
+			}
+			if k.From-a < joined { // a hole that is too short to be seen is not kept apart
+				k.From = a
+			}
+			if b-k.To < joined {
+				k.To = b
+			}
+			add(a, k.From)
+			out = append(out, web.Gap{From: time.Unix(0, max(a, k.From)), To: time.Unix(0, min(b, k.To)), Cause: k.Cause})
+			a = k.To
+		}
+		add(a, b)
+	}
 	at := from
 	for _, r := range ranges {
 		if r.From.After(at) {
-			add(at, minTime(r.From, to))
+			hole(at.UnixNano(), minTime(r.From, to).UnixNano())
 		}
 		if r.To.After(at) {
 			at = r.To
 		}
 	}
 	if at.Before(to) {
-		add(at, to)
+		hole(at.UnixNano(), to.UnixNano())
 	}
 	return out
+}
+
+// reasons are known gaps by From, and up to where those before each one reach, so
+// that looking one up does not look at all.
+type reasons struct {
+	list  []catalogue.Gap
+	reach []int64
+	gone  bool // of what was removed: the first one counts, else the longest
+}
+
+func newReasons(known []catalogue.Gap, gone bool) reasons {
+	r := reasons{gone: gone}
+	for _, k := range known {
+		if (k.Segments > 0) == gone {
+			r.list = append(r.list, k)
+		}
+	}
+	slices.SortStableFunc(r.list, func(a, b catalogue.Gap) int { return cmp.Compare(a.From, b.From) })
+	reach := int64(math.MinInt64)
+	for _, k := range r.list {
+		reach = max(reach, k.To)
+		r.reach = append(r.reach, reach)
+	}
+	return r
+}
+
+// of returns the reason for there being nothing in [a, b): of those that touch it
+// the one with most of it, the newest where it is the same. The first segment of all knows no
+// beginning of the gap before it, which ends where it does.
+func (r reasons) of(a, b int64) (best catalogue.Gap, ok bool) {
+	i, _ := slices.BinarySearch(r.reach, a+1)
+	most := int64(-1)
+	for ; i < len(r.list) && r.list[i].From <= b; i++ {
+		k := r.list[i]
+		if k.To <= a || k.From == b && k.To != b {
+			continue
+		}
+		n := max(min(k.To, b)-max(k.From, a), 0)
+		if r.gone && n < joined {
+			continue
+		}
+		if n >= most {
+			best, most, ok = k, n, true
+		}
+		if r.gone {
+			break
+		}
+	}
+	return best, ok
 }
 
 // now says why a stream has no footage at this moment.

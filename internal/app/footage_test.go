@@ -28,3 +28,49 @@ func TestCausesOfGaps(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// A gap over the edge of what retention takes, while it does: each part has its
+// own cause, and what was missing before does not hide that the rest was removed.
+func TestGapsOverTheEdge(t *testing.T) {
+	sec := func(n int64) time.Time { return time.Unix(n, 0) }
+	ns := func(n int64) int64 { return n * 1e9 }
+	none := func() (media.Cause, string) { return "", "" }
+	known := []catalogue.Gap{
+		{From: ns(0), To: ns(50), Cause: media.Retention, Segments: 1},
+		{From: ns(20), To: ns(30), Cause: media.CameraLost, Lost: 3}, // long gone with what was around it
+		{From: ns(50) + 2e8, To: ns(70), Cause: media.Retention, Segments: 1},
+		{From: ns(70), To: ns(90), Cause: media.Crash},
+		{From: ns(85), To: ns(90), Cause: media.CameraLost},
+	}
+	ranges := []web.Range{{From: sec(90), To: sec(99)}}
+	want := []web.Gap{
+		{From: sec(10), To: sec(50), Cause: media.Retention},
+		{From: sec(50), To: sec(70), Cause: media.Retention},
+		{From: sec(70), To: sec(90), Cause: media.Crash},
+	}
+	if got := gapsBetween(known, ranges, sec(10), sec(99), none); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// However many gaps there are, finding their causes takes no square of them, and
+// the answer is bounded.
+func TestManyGaps(t *testing.T) {
+	const n = 50_000
+	var known []catalogue.Gap
+	var ranges []web.Range
+	for i := range int64(n) {
+		at := i * 5e9
+		ranges = append(ranges, web.Range{From: time.Unix(0, at), To: time.Unix(0, at+3e9)})
+		known = append(known, catalogue.Gap{From: at + 3e9, To: at + 5e9, Cause: media.CameraLost, Lost: uint32(i)})
+	}
+	ranges[100].To = ranges[100].To.Add(-time.Second)
+	got := gapsBetween(known, ranges, time.Unix(0, 0), time.Unix(n*5, 0), func() (media.Cause, string) { return "", "" })
+	if len(got) != n || got[777].Lost != 777 {
+		t.Fatalf("%d gaps, %+v", len(got), got[777])
+	}
+	r, g := bounded(ranges, got, 1)
+	if len(g) != 1 || g[0].From != time.Unix(502, 0) || len(r) != 2 || r[0].To != time.Unix(502, 0) || r[1].From != time.Unix(505, 0) || r[1].To != ranges[n-1].To {
+		t.Errorf("%v, %v", r, g)
+	}
+}

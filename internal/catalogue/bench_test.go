@@ -75,7 +75,7 @@ func BenchmarkRebuild(b *testing.B) {
 		}), "ms/day-p99")
 		b.ReportMetric(p99(10, func(i int) {
 			for n := range uint64(16) {
-				if d, err := c.Days(synthStream(n), synthStart, synthStart+30*86400e9, time.UTC); err != nil || len(d) == 0 {
+				if o, err := c.Outline(synthStream(n), synthStart, synthStart+30*86400e9, 2000); err != nil || len(o.Ranges) == 0 {
 					b.Fatal(err)
 				}
 			}

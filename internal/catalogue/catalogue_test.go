@@ -302,9 +302,79 @@ func TestDays(t *testing.T) {
 			t.Errorf("%v: %v, want %v (%v)", x.in, got, x.want, err)
 		}
 	}
-	tl, err := c.Timeline(str, begin.UnixNano(), begin.AddDate(0, 0, 30).UnixNano(), time.Hour)
-	if err != nil || !reflect.DeepEqual(tl.Ranges, []Range{{begin.UnixNano(), begin.UnixNano() + 96*3600e9}}) {
-		t.Errorf("coarse: %v, %v", tl.Ranges, err)
+	o, err := c.Outline(str, begin.UnixNano(), begin.AddDate(0, 0, 30).UnixNano(), 1000)
+	if err != nil || !reflect.DeepEqual(o.Ranges, []Range{{begin.UnixNano(), begin.UnixNano() + 96*3600e9}}) {
+		t.Errorf("coarse: %v, %v", o.Ranges, err)
+	}
+}
+
+// TestOutline: a month with a gap of a week whose ends are known to the second, a
+// short one that only the density shows, and what retention took.
+func TestOutline(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	const hour, week = int64(3600), int64(7 * 86400)
+	base := floor(t0, slot) * slot
+	off := (base - t0) / 1e9 // seconds from t0 to a quarter of an hour
+	var all []any
+	for i := range 48 * hour / 60 {
+		if i == 100 { // a minute is missing
+			continue
+		}
+		all = append(all, seg(byte(i)%250+1, off+i*60, 60))
+	}
+	after := seg(251, off+48*hour+week+77, 60)
+	after.Before = &ledger.Gap{Cause: media.CameraLost, From: base + 48*hour*1e9, Lost: 9}
+	add(t, l, append(all, after)...)
+	for i := range 4 * hour / 60 { // the first four hours go, one after the other
+		if i != 100 {
+			add(t, l, tomb(seg(byte(i)%250+1, off+i*60, 60), media.Retention))
+		}
+	}
+	catchUp(t, c, l)
+	at := func(s int64) int64 { return base + s*1e9 }
+	o, err := c.Outline(str, at(-hour), at(-hour)+30*86400e9, 1440)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Range{{at(4 * hour), at(48 * hour)}, {at(48*hour + week + 77), at(48*hour + week + 137)}}; !reflect.DeepEqual(o.Ranges, want) {
+		t.Errorf("ranges %v, want %v", o.Ranges, want)
+	}
+	if want := []Gap{{at(0), at(100 * 60), media.Retention, 0, 100}, {at(101 * 60), at(4 * hour), media.Retention, 0, 139}, {at(48 * hour), at(48*hour + week + 77), media.CameraLost, 9, 0}}; !reflect.DeepEqual(o.Gaps, want) {
+		t.Errorf("gaps %v, want %v", o.Gaps, want)
+	}
+	if o.Cell != 2*slot || len(o.Recorded) > 1441 || o.From > at(-hour) || o.From+o.Cell*int64(len(o.Recorded)) < at(-hour)+30*86400e9 {
+		t.Errorf("cells of %d from %d: %d", o.Cell, o.From, len(o.Recorded))
+	}
+	var sum int64
+	for _, n := range o.Recorded {
+		sum += n
+	}
+	if want := 44*hour*1e9 + 60e9; sum != want {
+		t.Errorf("recorded %d, want %d", sum, want)
+	}
+	if o, err = c.Outline(media.StreamID{99}, at(0), at(30*86400), 100); err != nil || o.Ranges != nil || len(o.Recorded) > 101 {
+		t.Errorf("unknown stream: %v, %v", o, err)
+	}
+}
+
+// What was removed over years is not read for one day of it, and an old stretch
+// that reaches into the day is found.
+func TestRemovedBackwards(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	long := seg(1, -500, 100000) // reaches over all that follows it
+	var all, gone []any
+	for i := range int64(before - 1) {
+		s := seg(byte(i+2), i*60, 10) // a hole after each
+		all, gone = append(all, s), append(gone, tomb(s, media.Retention))
+	}
+	add(t, l, append([]any{long}, all...)...)
+	add(t, l, append([]any{tomb(long, media.Deleted)}, gone...)...)
+	catchUp(t, c, l)
+	tl, err := c.Timeline(str, t0+50000e9, t0+50010e9, time.Second)
+	if want := []Gap{{t0 + 50000e9, t0 + 50010e9, media.Deleted, 0, 1}}; err != nil || !reflect.DeepEqual(tl.Gaps, want) {
+		t.Errorf("%+v, %v", tl.Gaps, err)
 	}
 }
 

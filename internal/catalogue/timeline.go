@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -27,13 +28,11 @@ type Timeline struct {
 	Gaps   []Gap   // by From
 }
 
-// Timeline returns what there is of a stream in [from, to). Ranges nearer to
-// each other than resolution become one, unless a gap with a cause is between
-// them; a resolution of 15 minutes or more over more than two days answers from
-// the density, to the slot.
+// Timeline returns what there is of a stream in [from, to), all of it: of a few
+// days. Ranges nearer to each other than resolution become one, unless a gap with a
+// cause is between them. For longer stretches there is Outline.
 func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.Duration) (t Timeline, err error) {
 	near := max(int64(resolution), int64(time.Second))
-	coarse := near >= slot && to-from > 48*int64(time.Hour)
 	young := merge(nil, c.newest.of(id, from, to))
 	err = c.read(func(r *conn) error {
 		sid, _, err := r.sid(id)
@@ -43,33 +42,27 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 		if err := r.gaps(&t, sid, from, to); err != nil {
 			return err
 		}
-		add := func(a, b int64, near int64) {
+		seams := t.seams()
+		add := func(a, b int64) {
 			a, b = max(a, from), min(b, to)
 			if a >= b {
 				return
 			}
-			if n := len(t.Ranges); n > 0 && a <= t.Ranges[n-1].To+near && (coarse || !t.gapBetween(t.Ranges[n-1].To, a)) {
+			if n := len(t.Ranges); n > 0 && a <= t.Ranges[n-1].To+near && !seams.between(t.Ranges[n-1].To, a) {
 				t.Ranges[n-1].To = max(t.Ranges[n-1].To, b)
 				return
 			}
 			t.Ranges = append(t.Ranges, Range{a, b})
 		}
-		if coarse { // while the catalogue is made anew, without the newest
-			return r.query(`SELECT slot FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
-				n := s.ColumnInt64(0)
-				add(n*slot, (n+1)*slot, 0)
-				return true
-			}, sid, floor(from, slot), floor(to-1, slot)+1)
-		}
 		until := func(start int64) { // what is young starts before
 			for ; len(young) > 0 && young[0].Start < start; young = young[1:] {
-				add(young[0].Start, young[0].End, near)
+				add(young[0].Start, young[0].End)
 			}
 		}
 		err = r.query(`SELECT start, len FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
 			start := s.ColumnInt64(0)
 			until(start)
-			add(start, start+s.ColumnInt64(1), near)
+			add(start, start+s.ColumnInt64(1))
 			return true
 		}, sid, from-longest, to)
 		until(to)
@@ -78,36 +71,185 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 	return t, err
 }
 
-// gapBetween tells whether a gap ends in [a, b].
-func (t *Timeline) gapBetween(a, b int64) bool {
-	return slices.ContainsFunc(t.Gaps, func(g Gap) bool {
-		return g.To > a && g.To <= b && g.To > g.From || g.From >= a && g.From < b && g.To > g.From
-	})
+// seams are where gaps begin and where they end, each in order.
+type seams struct{ from, to []int64 }
+
+func (t *Timeline) seams() (s seams) {
+	for _, g := range t.Gaps {
+		if g.To > g.From {
+			s.from, s.to = append(s.from, g.From), append(s.to, g.To)
+		}
+	}
+	slices.Sort(s.from)
+	slices.Sort(s.to)
+	return s
+}
+
+// between tells whether a gap begins in [a, b) or ends in (a, b].
+func (s seams) between(a, b int64) bool {
+	n, _ := slices.BinarySearch(s.from, a)
+	m, _ := slices.BinarySearch(s.to, a+1)
+	return n < len(s.from) && s.from[n] < b || m < len(s.to) && s.to[m] <= b
 }
 
 func (r *conn) gaps(t *Timeline, sid, from, to int64) error {
-	add := func(g Gap) {
-		if g.From = max(g.From, from); g.From < to && g.To > from {
-			g.To = min(g.To, to)
-			t.Gaps = append(t.Gaps, g)
-		}
-	}
 	// A gap that ends later than to may begin before it, so the next one is asked for too.
 	if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ?1 AND till > ?2 AND till <= ifnull((SELECT till FROM gaps WHERE sid = ?1 AND till >= ?3 ORDER BY till LIMIT 1), ?3)
 		ORDER BY till, leaf`, func(s *sqlite3.Stmt) bool {
-		add(Gap{From: s.ColumnInt64(0), To: s.ColumnInt64(1), Cause: media.Cause(s.ColumnText(2)), Lost: uint32(s.ColumnInt64(3))})
+		t.add(s, from, to)
 		return true
 	}, sid, from, to); err != nil {
 		return err
 	}
-	if err := r.query(`SELECT start, till, cause, segments FROM removed WHERE sid = ? AND start < ? AND till > ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
-		add(Gap{From: s.ColumnInt64(0), To: s.ColumnInt64(1), Cause: media.Cause(s.ColumnText(2)), Segments: s.ColumnInt64(3)})
-		return true
-	}, sid, to, from); err != nil {
+	if err := r.removed(t, sid, from, to); err != nil {
 		return err
 	}
-	slices.SortStableFunc(t.Gaps, func(a, b Gap) int { return int(min(max(a.From-b.From, -1), 1)) })
+	t.sort()
 	return nil
+}
+
+// add takes a row of since, till, cause, lost.
+func (t *Timeline) add(s *sqlite3.Stmt, from, to int64) {
+	t.clip(Gap{From: s.ColumnInt64(0), To: s.ColumnInt64(1), Cause: media.Cause(s.ColumnText(2)), Lost: uint32(s.ColumnInt64(3))}, from, to)
+}
+
+func (t *Timeline) clip(g Gap, from, to int64) {
+	if g.From = max(g.From, from); g.From < to && g.To > from {
+		g.To = min(g.To, to)
+		t.Gaps = append(t.Gaps, g)
+	}
+}
+
+func (t *Timeline) sort() {
+	slices.SortStableFunc(t.Gaps, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
+}
+
+// before is how many removed stretches that ended are looked at before a time:
+// one that began earlier may reach it all the same, where a clock was set back.
+const before = 64
+
+// removed adds what was removed in [from, to). Stretches follow each other but
+// where a clock was set back, so that they are read backwards and not all of years.
+func (r *conn) removed(t *Timeline, sid, from, to int64) error {
+	var list []Gap
+	over := 0
+	err := r.query(`SELECT start, till, cause, segments FROM removed WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC`, func(s *sqlite3.Stmt) bool {
+		g := Gap{From: s.ColumnInt64(0), To: s.ColumnInt64(1), Cause: media.Cause(s.ColumnText(2)), Segments: s.ColumnInt64(3)}
+		if g.To <= from {
+			over++
+		} else {
+			list = append(list, g)
+		}
+		return over < before
+	}, sid, to)
+	for _, g := range slices.Backward(list) {
+		t.clip(g, from, to)
+	}
+	return err
+}
+
+// An Outline is a long stretch of time from far away: how much there is in each
+// cell, and where there is nothing for long.
+type Outline struct {
+	Timeline         // ranges with no hole of a quarter of an hour, and what is known of the gaps between them
+	From, Cell int64 // of the first cell, and their length: a multiple of 15 minutes
+	Recorded   []int64
+}
+
+// Bounds of an outline.
+const (
+	outlineGaps   = 256 // the longest ones
+	outlineCauses = 32  // of a gap, the latest
+)
+
+// Outline returns the outline of [from, to) in at most so many cells. It costs as
+// much as there are quarters of an hour, however many segments there are. While
+// the catalogue is made anew it is without the newest.
+func (c *Catalogue) Outline(id media.StreamID, from, to int64, most int) (o Outline, err error) {
+	first, last := floor(from, slot), floor(to-1, slot)+1
+	per := max((last-first+int64(most)-1)/int64(most), 1)
+	first = floor(first, per) * per // the same cells wherever the stretch begins
+	o.From, o.Cell = first*slot, per*slot
+	o.Recorded = make([]int64, (last-first+per-1)/per)
+	var runs []Range // of slots, empty
+	err = c.read(func(r *conn) error {
+		sid, _, err := r.sid(id)
+		if err != nil || sid == 0 {
+			return err
+		}
+		next := floor(from, slot)
+		if err := r.query(`SELECT slot, recorded FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
+			n := s.ColumnInt64(0)
+			o.Recorded[(n-first)/per] += s.ColumnInt64(1)
+			if n >= next {
+				if n > next {
+					runs = append(runs, Range{next, n})
+				}
+				next = n + 1
+			}
+			return true
+		}, sid, first, first+int64(len(o.Recorded))*per); err != nil {
+			return err
+		}
+		if next < last {
+			runs = append(runs, Range{next, last})
+		}
+		if len(runs) > outlineGaps {
+			slices.SortStableFunc(runs, func(a, b Range) int { return cmp.Compare(b.To-b.From, a.To-a.From) })
+			runs = runs[:outlineGaps]
+			slices.SortFunc(runs, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+		}
+		at := from
+		for _, run := range runs {
+			g, err := r.hole(sid, max(run.From*slot, from), min(run.To*slot, to), from, to)
+			if err != nil {
+				return err
+			}
+			if g.From > at {
+				o.Ranges = append(o.Ranges, Range{at, g.From})
+			}
+			at = g.To
+			if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ?1 AND till > ?2 AND till <= ifnull((SELECT till FROM gaps WHERE sid = ?1 AND till >= ?3 ORDER BY till LIMIT 1), ?3)
+				ORDER BY till DESC, leaf DESC LIMIT ?4`, func(s *sqlite3.Stmt) bool {
+				o.add(s, g.From, g.To)
+				return true
+			}, sid, g.From, g.To, outlineCauses); err != nil {
+				return err
+			}
+			if err := r.removed(&o.Timeline, sid, g.From, g.To); err != nil {
+				return err
+			}
+		}
+		if at < to {
+			o.Ranges = append(o.Ranges, Range{at, to})
+		}
+		o.sort()
+		return nil
+	})
+	return o, err
+}
+
+// hole returns where footage ends before a and begins after b, which are to the
+// quarter of an hour, within [from, to).
+func (r *conn) hole(sid, a, b, from, to int64) (g Range, err error) {
+	g = Range{a, b}
+	if a > from {
+		err = r.query(`SELECT start + len FROM segments WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(s *sqlite3.Stmt) bool {
+			if end := s.ColumnInt64(0); end > a-slot && end < a {
+				g.From = max(end, from)
+			}
+			return false
+		}, sid, a)
+	}
+	if b < to && err == nil {
+		err = r.query(`SELECT start FROM segments WHERE sid = ? AND start >= ? ORDER BY start LIMIT 1`, func(s *sqlite3.Stmt) bool {
+			if start := s.ColumnInt64(0); start < b+slot {
+				g.To = min(start, to)
+			}
+			return false
+		}, sid, b)
+	}
+	return g, err
 }
 
 // A Bucket is the density of a stretch of time.

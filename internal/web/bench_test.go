@@ -345,8 +345,7 @@ func (b *bench) recorded(action audit.Action) []audit.Record {
 
 type fakeFootage struct {
 	days   []Day
-	ranges []Range
-	gaps   []Gap
+	line   Timeline
 	clip   func() *Clip
 	from   time.Time
 	closed int
@@ -356,8 +355,8 @@ func (f *fakeFootage) Days(context.Context, media.StreamID, *time.Location) ([]D
 	return f.days, nil
 }
 
-func (f *fakeFootage) Timeline(context.Context, media.StreamID, time.Time, time.Time) ([]Range, []Gap, error) {
-	return f.ranges, f.gaps, nil
+func (f *fakeFootage) Timeline(context.Context, media.StreamID, time.Time, time.Time) (Timeline, error) {
+	return f.line, nil
 }
 
 func (f *fakeFootage) Play(_ context.Context, _ media.StreamID, from, _ time.Time, _ time.Duration) (*Clip, error) {

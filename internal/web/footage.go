@@ -112,12 +112,12 @@ func (c *call) getTimeline() error {
 	if to.Sub(from) > maxTimeline*24*time.Hour {
 		return say(http.StatusUnprocessableEntity, "range-too-long", "days", strconv.Itoa(maxTimeline))
 	}
-	ranges, gaps, err := c.Footage.Timeline(c.r.Context(), s.ID, from, to)
+	t, err := c.Footage.Timeline(c.r.Context(), s.ID, from, to)
 	if err != nil {
 		return err
 	}
 	list := []rangeBody{}
-	for _, r := range ranges {
+	for _, r := range t.Ranges {
 		list = append(list, rangeBody{ms(r.From), ms(r.To), r.Open})
 	}
 	return c.answer(http.StatusOK, struct {
@@ -128,7 +128,25 @@ func (c *call) getTimeline() error {
 		Now    int64          `json:"now"`
 		Ranges []rangeBody    `json:"ranges"`
 		Gaps   []gapBody      `json:"gaps"`
-	}{c.camera.ID, s.ID, ms(from), ms(to), ms(time.Now()), list, gapsBody(gaps)})
+		Cells  *cellsBody     `json:"cells,omitempty"`
+	}{c.camera.ID, s.ID, ms(from), ms(to), ms(time.Now()), list, gapsBody(t.Gaps), newCells(t.Cells)})
+}
+
+type cellsBody struct {
+	From    int64   `json:"from"`
+	Length  int64   `json:"length"`
+	Seconds []int64 `json:"seconds"`
+}
+
+func newCells(c *Cells) *cellsBody {
+	if c == nil {
+		return nil
+	}
+	b := &cellsBody{From: ms(c.From), Length: c.Length.Milliseconds(), Seconds: make([]int64, len(c.Recorded))}
+	for i, d := range c.Recorded {
+		b.Seconds[i] = int64(d.Round(time.Second) / time.Second)
+	}
+	return b
 }
 
 // recheck is how often a long answer asks whether it is still allowed. What ends

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -322,13 +323,24 @@ func TestTimeline(t *testing.T) {
 	p := b.admin()
 	cam := b.camera("Door")
 	b.footage.days = []Day{{"2026-01-02", 90 * time.Minute}}
-	b.footage.ranges = []Range{{time.Unix(1e9, 0), time.Unix(1e9+60, 0), false}, {time.Unix(1e9+70, 0), time.Unix(1e9+90, 0), true}}
-	b.footage.gaps = []Gap{{time.Unix(1e9+60, 0), time.Unix(1e9+70, 0), media.Stopped, "amy", 0}, {time.Unix(1e9+90, 0), time.Unix(1e9+91, 0), "", "", 3}}
+	b.footage.line.Ranges = []Range{{time.Unix(1e9, 0), time.Unix(1e9+60, 0), false}, {time.Unix(1e9+70, 0), time.Unix(1e9+90, 0), true}}
+	b.footage.line.Gaps = []Gap{{time.Unix(1e9+60, 0), time.Unix(1e9+70, 0), media.Stopped, "amy", 0}, {time.Unix(1e9+90, 0), time.Unix(1e9+91, 0), "", "", 3}}
 	at := "/cameras/" + cam.ID.String()
 	got := p.want(200, "GET", at+"/timeline?from=1000000000000&to=1000000100000&stream="+cam.Streams[0].ID.String(), nil)
 	gaps := got["gaps"].([]any)
 	if len(got["ranges"].([]any)) != 2 || gaps[0].(object)["by"] != "amy" || gaps[1].(object)["cause"] != "unknown" {
 		t.Errorf("%v", got)
+	}
+	if got["cells"] != nil {
+		t.Errorf("cells of what is near: %v", got)
+	}
+	b.footage.line.Cells = &Cells{From: time.Unix(999_999_000, 0), Length: 15 * time.Minute, Recorded: make([]time.Duration, 4)}
+	b.footage.line.Cells.Add(999_999_890e9, 1_000_000_000e9) // 10 s of the first and 100 of the second
+	b.footage.line.Cells.Add(5e9, 999_999_010e9)             // it begins before the first
+	b.footage.line.Cells.Add(1_000_002_590e9, 1_000_009_000e9)
+	cells := p.want(200, "GET", at+"/timeline?from=999999000000&to=1000002600000", nil)["cells"].(object)
+	if want := []any{20.0, 100.0, 0.0, 10.0}; cells["from"] != 999999000000.0 || cells["length"] != 900000.0 || !reflect.DeepEqual(cells["seconds"], want) {
+		t.Errorf("%v", cells)
 	}
 	if got := p.want(200, "GET", at+"/days", nil); got["zone"] != "Asia/Taipei" || got["days"].([]any)[0].(object)["seconds"] != 5400.0 {
 		t.Errorf("%v", got)

@@ -44,8 +44,9 @@ type Prober interface {
 type Footage interface {
 	// Days lists the days with footage in a time zone, oldest first.
 	Days(ctx context.Context, id media.StreamID, zone *time.Location) ([]Day, error)
-	// Timeline lists ranges and gaps, clipped to from and to, in order.
-	Timeline(ctx context.Context, id media.StreamID, from, to time.Time) ([]Range, []Gap, error)
+	// Timeline says what there is from from to to: some thousand things at most, however
+	// long that is and however much there is.
+	Timeline(ctx context.Context, id media.StreamID, from, to time.Time) (Timeline, error)
 	// Play opens the footage at or after from, up to to and at most most of it, with one
 	// initialisation segment. Without footage there it returns nil and no error.
 	Play(ctx context.Context, id media.StreamID, from, to time.Time, most time.Duration) (*Clip, error)
@@ -57,6 +58,40 @@ type Footage interface {
 type Day struct {
 	Day     string // 2006-01-02
 	Footage time.Duration
+}
+
+// A Timeline is what to draw: ranges and gaps in order, clipped to what was asked
+// for.
+type Timeline struct {
+	Ranges []Range
+	Gaps   []Gap
+	Cells  *Cells // of a long stretch, whose gaps are not all told; else nil
+}
+
+// Cells say how much was recorded in each of some stretches of one length.
+type Cells struct {
+	From     time.Time
+	Length   time.Duration
+	Recorded []time.Duration // may be more than the length, where the clock was set back
+}
+
+// Add counts a stretch, ns since the epoch, as far as there are cells for it. There
+// may be no cells.
+func (c *Cells) Add(from, to int64) {
+	if c == nil || c.Length <= 0 {
+		return
+	}
+	length := int64(c.Length)
+	begin := c.From.UnixNano()
+	for from = max(from, begin); from < to; {
+		i := (from - begin) / length
+		if i >= int64(len(c.Recorded)) {
+			return
+		}
+		end := min(begin+(i+1)*length, to)
+		c.Recorded[i] += time.Duration(end - from)
+		from = end
+	}
 }
 
 // A Range has footage.
