@@ -47,12 +47,15 @@ func (a *App) forgetRemoved(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = a.settings.Change(vigil, func(d *settings.Doc) error {
-		gone := bare(d, totals, now)
+	var gone []media.CameraID
+	if _, _, err = a.settings.Change(vigil, func(d *settings.Doc) error {
+		gone = bare(d, totals, now)
 		d.Cameras = slices.DeleteFunc(d.Cameras, func(c settings.Camera) bool { return slices.Contains(gone, c.ID) })
 		return nil
-	})
-	return err
+	}); err != nil {
+		return err
+	}
+	return a.marks.Forget(gone)
 }
 
 // bare lists the cameras that were removed a while ago and have no footage.

@@ -26,6 +26,7 @@ import (
 	"vigil/internal/layout"
 	"vigil/internal/ledger"
 	"vigil/internal/live"
+	"vigil/internal/mark"
 	"vigil/internal/media"
 	"vigil/internal/release"
 	"vigil/internal/settings"
@@ -49,6 +50,7 @@ type places struct {
 	catalogue *catalogue.Catalogue
 	people    *auth.Place
 	layouts   *layout.Store
+	marks     *mark.Store
 	streams   *live.Streams
 	started   time.Time
 	begun     bool // the ledger had leaves once
@@ -131,6 +133,12 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 		return nil, err
 	} else if err != nil {
 		log.Warn("the saved layouts cannot be read and begin anew", "err", err)
+	}
+	p.marks, err = mark.Open(document.File{FS: disk, Name: p.name("marks"), Key: p.ring.Purpose("marks")})
+	if p.marks == nil {
+		return nil, err
+	} else if err != nil {
+		log.Warn("the marks cannot be read and begin anew", "err", err)
 	}
 	shelf, err := p.openVolumes(disk, c, log)
 	if err != nil {

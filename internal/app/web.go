@@ -59,7 +59,7 @@ func (a *App) openDoors() (err error) {
 	a.pictures = a.openPictures()
 	a.jobs = playback.NewJobs(a.footage.player, func(j playback.Job) { d.hub.Tell(web.News{Kind: web.ExportNews, ID: j.ID.String()}) })
 	d.Server, err = web.New(web.Options{
-		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Pictures: a.pictures, Exports: exports{a.jobs, a}, Layouts: a.layouts,
+		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Pictures: a.pictures, Exports: exports{a.jobs, a}, Layouts: a.layouts, Marks: a.marks,
 		Alerts: alerts{a.alerts}, Machine: machine{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err

@@ -86,7 +86,7 @@ func BenchmarkRebuild(b *testing.B) {
 			}
 		}), "ms/oldest-1000")
 		b.ReportMetric(p99(100, func(i int) {
-			if _, ok, err := c.Find(src.meta(uint64(i) * 1009).Segment); err != nil || !ok {
+			if _, ok, err := c.Find(src.meta(uint64(i) * 1009 % rows).Segment); err != nil || !ok {
 				b.Fatal(ok, err)
 			}
 		}), "ms/find-p99")

@@ -33,6 +33,7 @@ import (
 	"vigil/internal/keys"
 	"vigil/internal/layout"
 	"vigil/internal/live"
+	"vigil/internal/mark"
 	"vigil/internal/media"
 	"vigil/internal/seal"
 	"vigil/internal/settings"
@@ -77,12 +78,14 @@ func newBench(t *testing.T) *bench {
 	b.set, err = settings.Open(settings.Options{FS: b.mem, Name: "state/settings.doc", Key: b.key, Audit: b.log, TimeZone: "Asia/Taipei", Language: text.English})
 	must(t, err)
 	b.openAuth()
+	marks, err := mark.Open(document.File{FS: b.mem, Name: "state/marks", Key: b.key})
+	must(t, err)
 	layouts, err := layout.Open(document.File{FS: b.mem, Name: "state/layouts", Key: b.key})
 	must(t, err)
 	b.cert, err = OpenCertificate(document.File{FS: b.mem, Name: "state/tls.doc", Key: b.key})
 	must(t, err)
 	b.srv, err = New(Options{
-		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Pictures: b.pictures, Exports: b.exports, Layouts: layouts, Alerts: b.alerts,
+		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Pictures: b.pictures, Exports: b.exports, Layouts: layouts, Marks: marks, Alerts: b.alerts,
 		Machine: fakeMachine{b}, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)

@@ -17,6 +17,7 @@ import (
 	"vigil/internal/actor"
 	"vigil/internal/audit"
 	"vigil/internal/auth"
+	"vigil/internal/mark"
 	"vigil/internal/media"
 	"vigil/internal/settings"
 	"vigil/internal/text"
@@ -38,6 +39,9 @@ type call struct {
 	camera  *settings.Camera // of the path, when it names one
 	stream  *settings.Stream // of the path
 	export  Export           // of the path
+	mark    mark.Mark        // of the path
+
+	markRemoved bool // it can be brought back
 }
 
 // who is the caller.
@@ -225,6 +229,11 @@ func (c *call) resolve(rt route) (missing bool) {
 		if c.export, ok = c.Exports.Get(value); ok {
 			c.right.Camera = c.export.Camera
 			return false
+		}
+	case "mark":
+		var ok bool
+		if c.mark, c.markRemoved, ok = c.Marks.Find(value); ok {
+			c.camera = doc.Camera(c.mark.Cameras[0])
 		}
 	}
 	if c.camera == nil {

@@ -33,6 +33,7 @@ const (
 	AlertNews  NewsKind = "alert"
 	ExportNews NewsKind = "export"
 	StatusNews NewsKind = "status"
+	MarksNews  NewsKind = "marks"
 )
 
 // NewHub makes a hub.
@@ -194,6 +195,8 @@ func (s *sender) news(n News) {
 		}
 	case StatusNews:
 		s.event("status", struct{}{})
+	case MarksNews:
+		s.event("marks", struct{}{})
 	}
 }
 

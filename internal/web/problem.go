@@ -17,6 +17,7 @@ import (
 	"vigil/internal/access"
 	"vigil/internal/auth"
 	"vigil/internal/layout"
+	"vigil/internal/mark"
 	"vigil/internal/text"
 )
 
@@ -118,6 +119,10 @@ func (s *Server) problemOf(err error) *problem {
 		return say(http.StatusUnprocessableEntity, "picture-undecodable")
 	case errors.Is(err, layout.ErrChanged):
 		return say(http.StatusConflict, "layouts-changed")
+	case errors.Is(err, mark.ErrFull):
+		return say(http.StatusConflict, "too-many-marks", "max", strconv.Itoa(mark.Max))
+	case errors.Is(err, mark.ErrGone):
+		return notFound()
 	case errors.Is(err, ErrTooMany):
 		return say(http.StatusConflict, "too-many-exports")
 	case errors.Is(err, ErrNoSpace):

@@ -7,7 +7,7 @@ import "vigil/internal/access"
 type route struct {
 	method, path string
 	action       access.Action
-	camera       string // path value that names the camera: camera, stream or export
+	camera       string // path value that names the camera: camera, stream, export or mark
 	do           func(*call) error
 
 	slow  bool // counts as a try to sign in
@@ -42,6 +42,11 @@ var routes = []route{
 	{method: "GET", path: "/streams/{stream}/video.mp4", action: access.Playback, camera: "stream", do: (*call).watchStored},
 	{method: "GET", path: "/streams/{stream}/picture.jpg", action: access.Playback, camera: "stream", do: (*call).getPicture},
 	{method: "GET", path: "/streams/{stream}/snapshot.jpg", action: access.Live, camera: "stream", do: (*call).getSnapshot},
+
+	{method: "GET", path: "/marks", action: access.See, do: (*call).listMarks},
+	{method: "POST", path: "/cameras/{camera}/marks", action: access.Playback, camera: "camera", do: (*call).putMark},
+	{method: "DELETE", path: "/marks/{mark}", action: access.Playback, camera: "mark", do: (*call).removeMark},
+	{method: "POST", path: "/marks/{mark}/restore", action: access.Playback, camera: "mark", do: (*call).restoreMark},
 
 	{method: "POST", path: "/cameras/{camera}/exports", action: access.Export, camera: "camera", do: (*call).startExport},
 	{method: "GET", path: "/exports", action: access.See, do: (*call).listExports},

@@ -10,6 +10,7 @@ import (
 
 	"vigil/internal/access"
 	"vigil/internal/actor"
+	"vigil/internal/mark"
 	"vigil/internal/media"
 	"vigil/internal/settings"
 	"vigil/internal/text"
@@ -55,7 +56,7 @@ func TestRoutesAreTheDocument(t *testing.T) {
 		if (r.action == access.Public) != (op.Security != nil && len(*op.Security) == 0) && r.action != access.Console {
 			t.Errorf("%s: security in the document does not go with %q", at, r.action)
 		}
-		for _, name := range []string{"camera", "stream", "export"} { // a path that names a camera must be judged by it
+		for _, name := range []string{"camera", "stream", "export", "mark"} { // a path that names a camera must be judged by it
 			if strings.Contains(r.path, "{"+name+"}") && r.camera != name {
 				t.Errorf("%s: its right is not of its %s", at, name)
 			}
@@ -76,8 +77,8 @@ func TestRoutesAreTheDocument(t *testing.T) {
 var personActor = actor.Actor{Kind: actor.Person, Name: "amy"}
 
 // fill puts ids into a path.
-func fill(path string, cam *settings.Camera, export string) string {
-	return strings.NewReplacer("{camera}", cam.ID.String(), "{stream}", cam.Streams[0].ID.String(), "{export}", export, "{account}", "amy", "{alert}", "a1").Replace(base + path)
+func fill(path string, cam *settings.Camera, export, mark string) string {
+	return strings.NewReplacer("{camera}", cam.ID.String(), "{stream}", cam.Streams[0].ID.String(), "{export}", export, "{mark}", mark, "{account}", "amy", "{alert}", "a1").Replace(base + path)
 }
 
 func (b *bench) camera(name string) *settings.Camera {
@@ -106,6 +107,10 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 	)
 	e1, _ := b.exports.Start(context.Background(), personActor, Order{Camera: one.ID, Stream: one.Streams[0].ID, From: time.Unix(1e9, 0), To: time.Unix(1e9+60, 0)})
 	e2, _ := b.exports.Start(context.Background(), personActor, Order{Camera: two.ID, Stream: two.Streams[0].ID, From: time.Unix(1e9, 0), To: time.Unix(1e9+60, 0)})
+	m1, err := b.srv.Marks.Put(mark.Mark{Cameras: []media.CameraID{one.ID}})
+	must(t, err)
+	m2, err := b.srv.Marks.Put(mark.Mark{Cameras: []media.CameraID{two.ID}})
+	must(t, err)
 	people := map[string]*person{"nobody": b.person()}
 	for _, name := range []string{"amy", "bob", "eve", "joe", "kim"} {
 		people[name] = b.signIn(name)
@@ -127,14 +132,15 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 			for _, at := range []struct {
 				cam    *settings.Camera
 				export string
-			}{{one, e1.ID}, {two, e2.ID}} {
+				mark   string
+			}{{one, e1.ID, m1.ID}, {two, e2.ID, m2.ID}} {
 				right := access.Right{Action: r.action}
 				if r.camera != "" {
 					right.Camera = at.cam.ID
 				}
 				want := access.Allow(subject, right)
 				b.srv.rates = newRates()
-				req := p.request(r.method, fill(r.path, at.cam, at.export), nil)
+				req := p.request(r.method, fill(r.path, at.cam, at.export, at.mark), nil)
 				if r.method == "GET" && strings.HasPrefix(r.path, "/streams/") {
 					req.URL.RawQuery = "from=5&to=4&width=1" // a mistake: what is asked is whether one gets so far
 				}
@@ -151,6 +157,12 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 				if want == nil && r.method == "DELETE" { // put it back
 					one, two = b.again(one), b.again(two)
 					b.exports.list = []Export{e1, e2}
+					for _, m := range []mark.Mark{m1, m2} {
+						if _, removed, _ := b.srv.Marks.Find(m.ID); removed {
+							_, err := b.srv.Marks.Restore(m.ID)
+							must(t, err)
+						}
+					}
 				}
 			}
 		}
@@ -245,7 +257,7 @@ func TestUnknown(t *testing.T) {
 func TestProblemsHaveTexts(t *testing.T) {
 	for _, code := range []string{"bad-request", "signed-out", "forbidden", "cross-origin", "password-must-change", "not-found", "method-not-allowed", "too-large", "not-json", "invalid",
 		"too-many-requests", "internal", "busy", "setup-done", "setup-code-wrong", "setup-code-expired", "sign-in-failed", "too-many-attempts", "old-password-wrong", "own-account",
-		"camera-exists", "settings-changed", "stream-not-live", "too-many-streams", "layouts-changed", "too-many-pictures", "no-picture-decoder", "picture-undecodable", "no-footage", "too-many-exports", "export-not-ready", "no-space", "range-too-long", "range-outside"} {
+		"camera-exists", "settings-changed", "stream-not-live", "too-many-streams", "layouts-changed", "too-many-marks", "too-many-pictures", "no-picture-decoder", "picture-undecodable", "no-footage", "too-many-exports", "export-not-ready", "no-space", "range-too-long", "range-outside"} {
 		if !text.Has("problem." + code) {
 			t.Errorf("no text for %s", code)
 		}

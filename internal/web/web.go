@@ -27,6 +27,7 @@ import (
 	"vigil/internal/actor"
 	"vigil/internal/auth"
 	"vigil/internal/layout"
+	"vigil/internal/mark"
 	"vigil/internal/settings"
 )
 
@@ -41,6 +42,7 @@ type Options struct {
 	Pictures   Pictures
 	Exports    Exports
 	Layouts    *layout.Store
+	Marks      *mark.Store
 	Alerts     Alerts
 	Machine    Machine
 	ThirdParty func() ([]Part, error)
