@@ -49,3 +49,12 @@ test('an absurd size is refused', () => {
   expect(() => new Splitter().push(new Uint8Array([0xff, 0xff, 0xff, 0xff, 0x6d, 0x6f, 0x6f, 0x66]))).toThrow('moof')
   expect(() => new Splitter().push(new Uint8Array([0, 0, 0, 4, 0x6d, 0x6f, 0x6f, 0x66]))).toThrow('moof')
 })
+
+test('the clock of the camera beside ours', () => {
+  const prft = (flags: number, ms: number) => box('prft', words(1 << 24 | flags, 1, Math.floor(ms / 1000) + 2_208_988_800, (ms % 1000) * 4_294_967.296, 0, 0))
+  const of = (...list: Uint8Array[]) => new Splitter().push(new Uint8Array([...list.flatMap((b) => [...b]), ...box('moof', box('traf', tfdt(BigInt(at) * 90n))), ...box('mdat', 1)]))[0]!.ahead
+  expect(of(prft(8, at), prft(24, at - 76_500))).toBeCloseTo(-76_500, 1)
+  expect(of(prft(8, at))).toBeUndefined()
+  expect(of()).toBeUndefined()
+  expect(of(box('prft', 1), box('prft', 2))).toBeUndefined()
+})

@@ -8,6 +8,8 @@ export interface Piece {
   time: number
   /** when each picture is to be shown, ms since the epoch, in decode order; they have no even distance */
   pictures: number[]
+  /** the camera's clock less the recorder's when the first unit came, ms; undefined where the camera does not tell */
+  ahead?: number
 }
 
 const ticksPerMs = 90
@@ -55,6 +57,16 @@ function pictureTimes(v: DataView, moof: number, size: number): number[] {
   return out
 }
 
+const ntpEpoch = 2_208_988_800_000 // ms from 1900 to 1970
+const oursFlags = 8
+const cameraFlags = 24
+
+/** A clock's time in a prft box (ISO/IEC 14496-12, 8.16.5), ms since the epoch, and whose it is. */
+function producerTime(v: DataView, at: number, size: number): { flags: number; ms: number } | undefined {
+  if (size < 24) return undefined
+  return { flags: v.getUint32(at + 8) & 0xffffff, ms: v.getUint32(at + 16) * 1000 + v.getUint32(at + 20) / 4_294_967.296 - ntpEpoch }
+}
+
 export class Splitter {
   private rest = new Uint8Array(0)
 
@@ -68,6 +80,7 @@ export class Splitter {
     let start = 0
     let time = 0
     let pictures: number[] = []
+    let ours: number | undefined, cameras: number | undefined
     for (let at = 0; ; ) {
       const b = boxAt(view, at)
       if (!b) break
@@ -77,10 +90,14 @@ export class Splitter {
         time = decodeTime(view, at, b.size)
         pictures = pictureTimes(view, at, b.size)
       }
+      const clock = b.kind === 'prft' ? producerTime(view, at, b.size) : undefined
+      if (clock?.flags === oursFlags) ours = clock.ms
+      if (clock?.flags === cameraFlags) cameras = clock.ms
       at += b.size
       if (b.kind === 'moov' || b.kind === 'mdat') {
-        out.push({ kind: b.kind === 'moov' ? 'init' : 'fragment', bytes: all.slice(start, at), time, pictures })
+        out.push({ kind: b.kind === 'moov' ? 'init' : 'fragment', bytes: all.slice(start, at), time, pictures, ahead: ours === undefined || cameras === undefined ? undefined : cameras - ours })
         pictures = []
+        ours = cameras = undefined
         start = at
       }
     }

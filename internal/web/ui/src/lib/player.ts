@@ -1,6 +1,8 @@
 // Plays stored footage and live video of one stream in a <video>, through Media Source Extensions. Decode times of the fragments are
 // wall-clock times, so the instant on the screen is the origin plus currentTime, without a table. Where the recorder's clock was set
 // back they go back: what was fetched before is played out, then the origin is another one.
+//
+// A player has its own time, or keeps to a clock that several have together (clock.ts).
 
 import { Splitter, type Piece } from './mp4'
 
@@ -15,12 +17,19 @@ export type State =
 /** What is known of the sound: none is sent, it can be heard, or it is of a coding that browsers do not play. */
 export type Sound = 'none' | 'heard' | 'not-playable'
 
+/** What a player that keeps to a clock has of its instant: the picture, not yet, or there is none. */
+export type Kept = 'shown' | 'coming' | 'none'
+
+/** What the clock does: it goes on, it stands because somebody wants it to, or for a moment because not all have their picture. */
+export type Pace = 'runs' | 'stands' | 'waits'
+
 export interface Feed {
   /** Opens the bytes from an instant on (ms since the epoch), or live when undefined; undefined result: nothing there. */
   open(from: number | undefined, signal: AbortSignal): Promise<Response | undefined>
 }
 
-const ahead = 20 // seconds fetched ahead of the picture
+const ahead = 20 // seconds fetched ahead of the picture, and more where it goes faster
+const unread = 8000 // ms after which an answer that is not read on is given back: the recorder would break it off, and other answers would wait behind it
 const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
@@ -32,6 +41,11 @@ const pastFrame = 0.001 // seconds into a picture, where it is not the end of th
 const firstReach = 1000 // ms before the picture on the screen where the ones before it are looked for,
 const lastReach = 600_000 // then more and more: there may be a gap
 const setBack = 0.5 // seconds by which times go back when a clock was set
+const reachable = 15 // seconds beyond what is fetched that are waited for; farther away is asked for anew
+const jump = 0.5 // seconds off the clock from which on a player seeks; what is less it makes up by its speed
+const near = { stands: 0.02, waits: 0.2 } // seconds off it that a picture which stands may be
+const rest = 3000 // ms without asking after there was nothing, or something went wrong
+const maxClocks = 500
 
 export class Player {
   private session = new AbortController()
@@ -48,6 +62,11 @@ export class Player {
   private sought = true // since it was paused
   private pictures: number[] = [] // media times of those that are fetched, in the order in which they are shown
   private timer: ReturnType<typeof setInterval>
+  private kept = false // to a clock that others have too
+  private from = 0 // the instant from which on all was fetched, and is kept in the buffer
+  private dry = false // there is nothing more for now
+  private idleUntil = 0 // by performance.now(): not asked for again before, while kept
+  private clocks: { from: number; ahead: number }[] = [] // of the camera, by instant
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -102,8 +121,63 @@ export class Player {
     return this.live
   }
 
+  /** The camera's clock less the recorder's at the instant on the screen, ms; undefined where it is not known. */
+  cameraAhead(): number | undefined {
+    const at = this.instant()
+    return at === undefined ? undefined : this.clocks.findLast((c) => c.from <= at + 1)?.ahead
+  }
+
+  /** The instant of the picture n before or after an instant; undefined where it is not fetched. */
+  beside(at: number, n: number): number | undefined {
+    const time = (at - this.origin) / 1000
+    const here = this.origin ? this.pictures.findLastIndex((p) => p <= time + pastFrame / 2) : -1
+    const picture = here < 0 ? undefined : this.pictures[here + n]
+    return picture === undefined || !this.fetched(picture + pastFrame) ? undefined : this.origin + (picture + pastFrame) * 1000
+  }
+
+  /**
+   * Shows what there is of an instant of a clock that goes on by itself, at a rate, or stands. Called several times a second: between
+   * two calls the player goes on alone, and what it is off by then is made up by its speed, so that nothing is seen of it.
+   */
+  keepTo(at: number, rate: number, pace: Pace): Kept {
+    this.kept = this.held = true // it does not start by itself
+    const v = this.video
+    if (!this.follows(at, rate)) {
+      if (performance.now() < this.idleUntil && at >= this.from && at < this.from + reachable * 1000) return 'none'
+      if (this.idleUntil === Infinity) return 'none'
+      this.start(at, at)
+      return 'coming'
+    }
+    const time = (at - this.origin) / 1000
+    if (!this.origin || !this.fetched(time)) {
+      v.pause()
+      for (let i = 0; this.origin && i < v.buffered.length; i++) if (v.buffered.start(i) > time) return 'none' // what comes is later
+      return this.dry ? 'none' : 'coming'
+    }
+    const off = (v.seeking && this.goal !== undefined ? this.goal : v.currentTime) - time
+    if (Math.abs(off) > (pace === 'runs' ? jump * Math.max(1, rate) : near[pace])) this.go(time)
+    if (pace !== 'runs') v.pause()
+    else {
+      v.playbackRate = Math.min(16, Math.max(0.0625, rate * (1 - Math.max(-0.25, Math.min(0.25, off / Math.max(1, rate))))))
+      if (v.paused) void v.play().catch(() => {})
+    }
+    return v.readyState >= 2 && !v.seeking ? 'shown' : 'coming'
+  }
+
+  /** Whether an instant is fetched, or will be before long. */
+  private follows(at: number, rate: number): boolean {
+    if (this.live || this.session.signal.aborted) return false
+    const b = this.video.buffered
+    const time = (at - this.origin) / 1000
+    if (at < this.from && !(this.origin && this.fetched(time))) return false
+    if (this.dry && !this.origin) return performance.now() < this.idleUntil
+    const farthest = this.origin && b.length ? this.origin + b.end(b.length - 1) * 1000 : this.from
+    return at < farthest + reachable * 1000 * Math.max(1, rate)
+  }
+
   /** Plays from an instant on, or live. What is fetched already is shown without asking again. */
   play(from?: number): void {
+    if (this.kept) this.kept = this.held = false
     this.owed = 0
     if (from !== undefined && this.has(from)) this.go((from - this.origin) / 1000)
     else this.start(from, from)
@@ -119,9 +193,13 @@ export class Player {
     this.origin = this.since = 0
     this.goal = undefined
     this.pictures = []
+    this.clocks = []
+    this.dry = false
+    this.from = from ?? 0
     this.report({ kind: 'loading' })
     this.run(from, session.signal).catch((error) => {
       if (session.signal.aborted) return
+      this.idleUntil = performance.now() + rest
       session.abort() // what it fetched does not grow any more
       this.report({ kind: 'failed', error })
     })
@@ -188,7 +266,7 @@ export class Player {
   /** Goes on after hold; what was live goes on as footage, from the picture that was held. */
   release(): void {
     const at = this.instant()
-    this.held = false
+    this.held = this.kept = false
     this.owed = 0
     if (!this.session.signal.aborted) void this.video.play().catch(() => {})
     else this.play(at)
@@ -229,7 +307,9 @@ export class Player {
     for (let empty = 0; !signal.aborted; ) {
       const response = await this.feed.open(next, signal)
       if (!response?.body) {
+        this.dry = true
         if (!buffer) {
+          this.idleUntil = performance.now() + rest
           this.report({ kind: 'ended' })
           return
         }
@@ -241,6 +321,8 @@ export class Player {
       const type = response.headers.get('Content-Type') ?? ''
       if (!MediaSource.isTypeSupported(type)) {
         await response.body.cancel()
+        this.dry = true
+        this.idleUntil = Infinity // it will not learn it
         this.report({ kind: 'unsupported', type })
         return
       }
@@ -252,18 +334,32 @@ export class Player {
       const splitter = new Splitter()
       const reader = response.body.getReader()
       let last = 0
+      const before = shown
+      let broken = false
       for (;;) {
-        const { done, value } = await reader.read()
-        if (done) break
+        const { done, value } = await reader.read().catch((error: unknown) => {
+          // Broken off: the recorder was started again, or waited too long. What came is good; go on from there.
+          if (signal.aborted || this.live || shown <= before) throw error
+          broken = true
+          return { done: true, value: undefined }
+        })
+        if (done || !value) break
         for (const piece of splitter.push(value)) {
           if (piece.time && piece.time < last - setBack * 1000) await this.turnBack(buffer, piece.time, signal)
           await this.append(buffer, piece, signal)
           if (piece.time) last = piece.time
           shown = Math.max(shown, this.newest(buffer))
         }
-        await this.room(signal)
+        this.dry = false
+        if (!(await this.room(signal, unread))) {
+          broken = true
+          await reader.cancel()
+          await this.room(signal, Infinity)
+          break
+        }
       }
-      if (this.live) {
+      if (broken) next = shown + 1
+      else if (this.live) {
         empty = last ? 0 : empty + 1
         await pause(Math.min(500 * 2 ** empty, 10_000), signal) // the recorder ended it: a camera went away, or a restart
         next = undefined
@@ -272,6 +368,11 @@ export class Player {
         if (!last) await pause(1000, signal)
       }
     }
+  }
+
+  /** The instant from which on the buffer has all, after what is older was dropped. */
+  private newer(buffer: SourceBuffer): number {
+    return buffer.buffered.length ? Math.max(this.from, this.origin + buffer.buffered.start(0) * 1000) : this.from
   }
 
   /** The newest instant in the buffer. */
@@ -295,6 +396,9 @@ export class Player {
       buffer.timestampOffset = -this.origin / 1000
       this.goal = (Math.max(this.wanted ?? 0, first) - this.origin) / 1000 + pastFrame
     }
+    if (piece.ahead !== undefined && Math.abs(piece.ahead - (this.clocks.at(-1)?.ahead ?? Infinity)) > 100) {
+      this.clocks = [...this.clocks, { from: piece.time, ahead: piece.ahead }].slice(-maxClocks)
+    }
     if (piece.pictures.length) {
       this.pictures.push(...piece.pictures.map((ms) => (ms - this.origin) / 1000))
       // At the end of what is recorded each look there brings pictures again that were there.
@@ -304,6 +408,7 @@ export class Player {
     if (buffer.buffered.length && buffer.buffered.start(0) < keepFrom - behind) {
       buffer.remove(0, keepFrom)
       await settled(buffer, signal)
+      this.from = this.newer(buffer)
     }
     for (;;) {
       try {
@@ -316,6 +421,7 @@ export class Player {
         if (buffer.buffered.length && buffer.buffered.start(0) < played - 1) {
           buffer.remove(0, played)
           await settled(buffer, signal)
+          this.from = this.newer(buffer)
         } else await pause(250, signal)
       }
     }
@@ -328,19 +434,22 @@ export class Player {
     }
   }
 
-  /** Waits until the picture has come near enough to what is fetched; not reading holds the sender back. */
-  private async room(signal: AbortSignal): Promise<void> {
-    const b = this.video.buffered
-    while (!this.live && b.length && this.video.buffered.end(this.video.buffered.length - 1) - this.video.currentTime > ahead) {
+  /** Waits until the picture has come near enough to what is fetched; not reading holds the sender back. False: it took longer than ms. */
+  private async room(signal: AbortSignal, ms: number): Promise<boolean> {
+    const v = this.video
+    const since = performance.now()
+    while (!this.live && v.buffered.length && v.buffered.end(v.buffered.length - 1) - v.currentTime > ahead * Math.max(1, v.playbackRate)) {
+      if (performance.now() - since > ms) return false
       await pause(250, signal)
     }
+    return true
   }
 
   /** Steps over gaps, and keeps live close to now. */
   private tend(): void {
     this.reachGoal()
     const { buffered: b, currentTime: at, paused } = this.video
-    if (!b.length || paused || !this.origin) return
+    if (!b.length || paused || !this.origin || this.kept) return
     const newest = b.end(b.length - 1)
     if (this.live && newest - at > liveSlack) {
       this.go(newest - liveDelay)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { addDays, ambiguous, clock, dayOf, dayRange, instantOf, offset } from './time'
+import { addDays, ambiguous, clock, dayOf, dayRange, instantOf, instantsOf, offset } from './time'
 
 const berlin = 'Europe/Berlin'
 const taipei = 'Asia/Taipei'
@@ -35,4 +35,14 @@ test('a time that the clock skips counts from after the step', () => {
 test('offsets', () => {
   expect(offset(0, taipei)).toBe(480)
   expect(offset(Date.UTC(2026, 6, 1), 'America/St_Johns')).toBe(-150)
+})
+
+test.each([
+  ['2026-10-25T02:30:00', berlin, ['2026-10-25T00:30:00.000Z', '2026-10-25T01:30:00.000Z']], // twice
+  ['2026-10-25T03:00:00', berlin, ['2026-10-25T02:00:00.000Z']],
+  ['2026-03-29T02:30:00', berlin, []], // never
+  ['2026-03-29T03:00:00', berlin, ['2026-03-29T01:00:00.000Z']],
+  ['2026-11-24T14:03:27', taipei, ['2026-11-24T06:03:27.000Z']],
+])('the instants of %s in %s', (local, zone, want) => {
+  expect(instantsOf(local, zone).map((ms) => new Date(ms).toISOString())).toEqual(want)
 })

@@ -28,6 +28,18 @@ export function instantOf(local: string, zone: string): number {
   return Math.max(...guesses)
 }
 
+/**
+ * All instants of a local time, by the clock on the wall: two in the night when an hour comes twice, none when the clock skips it.
+ * local has a date and a time.
+ */
+export function instantsOf(local: string, zone: string): number[] {
+  const first = instantOf(local, zone)
+  const wanted = Date.parse(local + 'Z')
+  if (first + offset(first, zone) * 60_000 !== wanted) return []
+  const other = twin(first, zone)
+  return other === undefined ? [first] : [first, other].sort((a, b) => a - b)
+}
+
 /** The local day that holds an instant, "2026-10-25". */
 export function dayOf(ms: number, zone: string): string {
   return new Date(ms + offset(ms, zone) * 60_000).toISOString().slice(0, 10)

@@ -25,6 +25,16 @@ test.each([
   for (const t of got) expect(clock(t.at, zone, 'en', false)).toMatch(/^\d\d:00/)
 })
 
+test('a second has ticks of parts of it, and a month of days', () => {
+  const got = ticks({ from: 1000, to: 2000, width: 800 }, 60, () => 0)
+  expect(got.map((t) => t.at)).toEqual([1000, 1100, 1200, 1300, 1400, 1500, 1600, 1700, 1800, 1900, 2000])
+  const [from] = dayRange('2026-03-01', 'Europe/Berlin')
+  const [, to] = dayRange('2026-03-31', 'Europe/Berlin')
+  const days = ticks({ from, to, width: 1240 }, 38, (ms) => offset(ms, 'Europe/Berlin'))
+  expect(days.length).toBe(32)
+  for (const t of days) expect(clock(t.at, 'Europe/Berlin', 'en', false)).toBe('00:00')
+})
+
 test('ranges nearer than a pixel become one', () => {
   const r = [{ from: 0, to: 60_000 }, { from: 60_100, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }, { from: 90_000_000, to: 91_000_000 }]
   expect(merge(day, r)).toEqual([{ from: 0, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }])

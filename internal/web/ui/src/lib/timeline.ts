@@ -6,7 +6,7 @@ export interface View {
   width: number // pixels
 }
 
-export const minSpan = 10_000
+export const minSpan = 1_000
 export const maxSpan = 32 * 86_400_000
 
 export function x(v: View, ms: number): number {
@@ -30,7 +30,7 @@ export function pan(v: View, px: number): View {
   return { ...v, from: v.from + d, to: v.to + d }
 }
 
-const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800].map((s) => s * 1000)
+const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800].map((s) => s * 1000)
 
 export interface Tick {
   at: number
@@ -45,10 +45,10 @@ export function ticks(v: View, apart: number, offset: (ms: number) => number): T
     const o = offset(at) * 60_000
     let next = Math.ceil((at + o) / step) * step - o
     if (offset(next) * 60_000 !== o) {
-      // A clock step lies between: the round local time after it.
+      // A clock step lies between: the first round local time that is read after it.
       const after = offset(next) * 60_000
-      next = Math.ceil((next + Math.min(after - o, 0) + after) / step) * step - after
-      if (next < at) next = at + step
+      next = Math.ceil((at + after) / step) * step - after
+      for (let i = 0; i < 2 && offset(next) * 60_000 !== after; i++) next += step
     }
     if (next > v.to) break
     out.push({ at: next, step })
