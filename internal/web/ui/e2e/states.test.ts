@@ -175,7 +175,7 @@ test('the address keeps the place: reload, back, and a session that ends in betw
 })
 
 test('a live picture that is paused holds, and goes on as footage', async () => {
-  await page.keyboard.press('l')
+  await page.keyboard.press('End')
   await page.locator('.livetag').waitFor()
   await playing()
   await page.keyboard.press(' ')

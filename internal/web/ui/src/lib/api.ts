@@ -9,6 +9,8 @@ export type Alert = Schemas['Alert']
 export type Problem = Schemas['Problem']
 export type Layout = Schemas['Layout']
 export type Timeline = Schemas['Timeline']
+export type Cause = Schemas['Cause']
+export type Mark = Schemas['Mark']
 export type Export = Schemas['Export']
 export type Session = Schemas['Session']
 export type Setup = Schemas['Setup']
@@ -98,10 +100,10 @@ export async function problemOf(response: Response): Promise<Problem> {
   return problem
 }
 
-/** The stored picture of an instant, so many pixels wide; undefined where nothing was recorded. Throws the problem. */
-export async function picture(stream: string, at: number, width: number, signal: AbortSignal): Promise<Blob | undefined> {
+/** The stored picture of an instant, so many pixels wide, and when it was taken; undefined where nothing was recorded. Throws the problem. */
+export async function picture(stream: string, at: number, width: number, signal: AbortSignal): Promise<{ blob: Blob; at: number } | undefined> {
   const r = await fetch(url('/streams/{stream}/picture.jpg', { stream }, { at: Math.floor(at), width }), { headers: headers(), signal })
   if (r.status === 204) return undefined
   if (!r.ok) throw await problemOf(r)
-  return r.blob()
+  return { blob: await r.blob(), at: Number(r.headers.get('Vigil-At')) || at }
 }

@@ -1,6 +1,6 @@
 // What the whole page shares: language, zone, who is signed in, cameras and alerts as the recorder last said.
 
-import { call, configure, base, type Alert, type Camera, type Export, type Session, type Setup } from './api'
+import { call, configure, base, type Alert, type Camera, type Export, type Mark, type Session, type Setup } from './api'
 import { merge, put } from './news'
 import { initialLocale, text, type Key, type Locale } from './i18n'
 import { units } from './time'
@@ -13,6 +13,8 @@ class App {
   cameras = $state<Camera[]>([])
   alerts = $state<Alert[]>([])
   exports = $state<Export[]>([])
+  /** By instant; of the cameras that may be watched. */
+  marks = $state.raw<Mark[]>([])
   loaded = $state(false)
   /** The recorder answers. */
   reachable = $state(true)
@@ -41,6 +43,17 @@ class App {
   /** The recorder's clock. */
   now(): number {
     return Date.now() + this.skew
+  }
+
+  /** An answer said what the recorder's clock was: it may have been set meanwhile. */
+  heard(now: number): void {
+    if (Math.abs(now - this.now()) > 1000) this.skew = now - Date.now()
+  }
+
+  /** Asks for the marks again: somebody, maybe in another tab, has put or removed one. */
+  async readMarks(): Promise<void> {
+    const r = await call('get', '/marks')
+    if (r.kind === 'ok') this.marks = r.data.marks
   }
 
   async start(): Promise<void> {
@@ -73,6 +86,7 @@ class App {
     const number = ++this.asked
     const heard = new Set<string>() // what there was news of meanwhile: that is newer than the answers
     this.listening.add(heard)
+    void this.readMarks()
     const [cameras, alerts, exports, settings, status] = await Promise.all([
       call('get', '/cameras'), call('get', '/alerts'), call('get', '/exports'), call('get', '/settings'), call('get', '/status'),
     ])
@@ -100,6 +114,7 @@ class App {
     on<Alert>('alert', (a) => (this.alerts = put(this.alerts, a, true)))
     on<Export>('export', (x) => (this.exports = put(this.exports, x, true)))
     on('settings', () => void this.refresh())
+    on('marks', () => void this.readMarks())
     on('signed-out', () => this.ended())
     events.onopen = () => {
       void this.refresh() // also at first: something may have happened between the answers and now
@@ -128,6 +143,7 @@ class App {
     this.cameras = []
     this.alerts = []
     this.exports = []
+    this.marks = []
   }
 
   async signOut(): Promise<void> {

@@ -20,7 +20,7 @@ const enums = [...document.matchAll(/enum: \[([^\]]*)\]/g)].map((m) => m[1]!.spl
 const causes = enums.find((e) => e.includes('camera-offline'))!
 const actions = sources(join(root, 'internal'), /(?<!_test)\.go$/).flatMap((f) => [...readFileSync(f, 'utf8').matchAll(/\b(?:Action\s+=|Action:|c\.record\()\s*"([a-z.-]+)"/g)].map((m) => m[1]!))
 const places = /places = \[(.*?)\] as const/.exec(code)![1]!.match(/\w+/g)!
-const ends = ['from', 'to', 'd', 'h', 'min', 's']
+const ends = ['from', 'to', 'd', 'h', 'min', 's', 'month', 'week', 'day', 'hour']
 
 test('both languages have the same keys with the same arguments, none empty', () => {
   expect(Object.keys(zhTW)).toEqual(Object.keys(en))

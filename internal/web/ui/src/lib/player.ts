@@ -255,6 +255,11 @@ export class Player {
     this.reach *= 8
   }
 
+  /** How fast it goes, 1 being the time in which it was recorded. */
+  speed(rate: number): void {
+    this.video.defaultPlaybackRate = this.video.playbackRate = rate // the default too: another source begins with it
+  }
+
   /** Stays on the picture that is shown. Of what is live nothing more is fetched: it would only pile up. */
   hold(): void {
     this.held = true

@@ -20,7 +20,7 @@ export function parse(hash: string): Where {
 export function href(place: Place, id = '', query: Record<string, string | number | undefined> = {}): string {
   const q = new URLSearchParams()
   for (const [k, v] of Object.entries(query)) if (v !== undefined) q.set(k, String(v))
-  return `#${place}${id && '/' + id}${q.size ? '?' + q : ''}`
+  return `#${place}${id && '/' + id}${q.size ? '?' + q.toString().replaceAll('%2C', ',') : ''}`
 }
 
 class Route {

@@ -21,9 +21,9 @@ function rig(answer: (at: number) => Blob | undefined | Error = () => new Blob([
       await new Promise<void>((ok) => waiting.push(ok))
       const a = answer(at)
       if (a instanceof Error) throw a
-      return a
+      return a && { blob: a, at }
     },
-    (url) => shown.push(url),
+    (thumb) => shown.push(thumb?.url),
   )
   const come = async () => {
     waiting.shift()!()

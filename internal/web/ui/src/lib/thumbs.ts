@@ -1,8 +1,14 @@
 // Small pictures of the instants under the pointer. One is asked for at a time; while it comes the newest wish replaces the ones
 // before it, so that moving over a day asks for as many as can be made, not for as many as there are pixels.
 
-/** The picture of an instant: undefined where nothing was recorded. Throws where there is none for another reason. */
-export type Ask = (stream: string, at: number, signal: AbortSignal) => Promise<Blob | undefined>
+/** The picture of an instant, and when it was taken; undefined where nothing was recorded. Throws where there is none for another reason. */
+export type Ask = (stream: string, at: number, signal: AbortSignal) => Promise<{ blob: Blob; at: number } | undefined>
+
+/** A picture to be shown: its object URL, and when it was taken. */
+export interface Thumb {
+  url: string
+  at: number
+}
 
 interface Wish {
   key: string
@@ -14,7 +20,7 @@ const most = 300 // of some 10 kB each
 const rest = 5000 // ms without asking after something went wrong
 
 export class Thumbs {
-  private kept = new Map<string, string>() // object URLs, the last used at the end; '': nothing was recorded then
+  private kept = new Map<string, Thumb | undefined>() // the last used at the end; undefined: nothing was recorded then
   private wish: Wish | undefined
   private busy = false
   private until = 0
@@ -22,7 +28,7 @@ export class Thumbs {
 
   constructor(
     private readonly ask: Ask,
-    private readonly show: (url: string | undefined) => void,
+    private readonly show: (thumb: Thumb | undefined) => void,
   ) {}
 
   /** The pointer is at an instant; step is what a pixel stands for, ms. */
@@ -30,12 +36,12 @@ export class Thumbs {
     const grid = Math.max(1000, 4 * step)
     at = Math.floor(at / grid) * grid
     const key = `${stream} ${at}`
-    const url = this.kept.get(key)
-    if (url !== undefined) {
+    if (this.kept.has(key)) {
+      const thumb = this.kept.get(key)
       this.wish = undefined
       this.kept.delete(key)
-      this.kept.set(key, url)
-      this.show(url || undefined)
+      this.kept.set(key, thumb)
+      this.show(thumb)
       return
     }
     this.wish = { key, stream, at }
@@ -51,7 +57,7 @@ export class Thumbs {
   close(): void {
     this.closed.abort()
     this.clear()
-    for (const url of this.kept.values()) if (url) URL.revokeObjectURL(url)
+    for (const thumb of this.kept.values()) if (thumb) URL.revokeObjectURL(thumb.url)
     this.kept.clear()
   }
 
@@ -59,30 +65,30 @@ export class Thumbs {
     if (this.busy || this.closed.signal.aborted || Date.now() < this.until) return
     this.busy = true
     for (let w = this.wish; w && !this.closed.signal.aborted; w = this.wish) {
-      let url = ''
+      let thumb: Thumb | undefined
       try {
-        const blob = await this.ask(w.stream, w.at, this.closed.signal)
+        const picture = await this.ask(w.stream, w.at, this.closed.signal)
         if (this.closed.signal.aborted) break
-        if (blob) url = URL.createObjectURL(blob)
+        if (picture) thumb = { url: URL.createObjectURL(picture.blob), at: picture.at }
       } catch {
         this.until = Date.now() + rest
         this.clear()
         break
       }
-      this.keep(w.key, url)
+      this.keep(w.key, thumb)
       if (this.wish === w) {
         this.wish = undefined
-        this.show(url || undefined)
-      } else if (this.wish?.stream === w.stream) this.show(url || undefined) // on the way: better than nothing
+        this.show(thumb)
+      } else if (this.wish?.stream === w.stream) this.show(thumb) // on the way: better than nothing
     }
     this.busy = false
   }
 
-  private keep(key: string, url: string): void {
-    this.kept.set(key, url)
+  private keep(key: string, thumb: Thumb | undefined): void {
+    this.kept.set(key, thumb)
     for (const [k, old] of this.kept) {
       if (this.kept.size <= most) break
-      if (old) URL.revokeObjectURL(old)
+      if (old) URL.revokeObjectURL(old.url)
       this.kept.delete(k)
     }
   }

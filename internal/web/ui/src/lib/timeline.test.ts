@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { instant, merge, minSpan, pan, ticks, x, zoom, type View } from './timeline'
+import { columns, instant, merge, minSpan, pan, ticks, wheelFactor, x, zoom, type View } from './timeline'
 import { clock, dayRange, offset } from './time'
 
 const day: View = { from: 0, to: 86_400_000, width: 960 }
@@ -38,4 +38,20 @@ test('a second has ticks of parts of it, and a month of days', () => {
 test('ranges nearer than a pixel become one', () => {
   const r = [{ from: 0, to: 60_000 }, { from: 60_100, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }, { from: 90_000_000, to: 91_000_000 }]
   expect(merge(day, r)).toEqual([{ from: 0, to: 120_000 }, { from: 1_000_000, to: 1_060_000 }])
+})
+
+test('cells are columns as high as there is footage, of the last one what has passed', () => {
+  const v: View = { from: 1000, to: 5000, width: 400 }
+  expect(columns({ from: 0, length: 1000, seconds: [1, 0.5, 0, 2, 0.25, 1] }, v, 4500)).toEqual([
+    { x: 0, width: 100, part: 0.5 }, { x: 200, width: 100, part: 1 }, { x: 300, width: 50, part: 0.5 },
+  ])
+  expect(columns({ from: 0, length: 1000, seconds: [] }, v, 4500)).toEqual([])
+})
+
+test('the wheel', () => {
+  expect(wheelFactor(100, 0)).toBe(1.25)
+  expect(wheelFactor(-100, 0)).toBe(0.8)
+  expect(wheelFactor(1e9, 0)).toBe(1.5625)
+  expect(wheelFactor(3, 1)).toBeCloseTo(1.25, 1)
+  expect(wheelFactor(4, 0)).toBeLessThan(1.01)
 })

@@ -69,3 +69,31 @@ export function merge<T extends { from: number; to: number }>(v: View, ranges: r
   }
   return out
 }
+
+/** How much of each cell of a stretch was recorded, as columns: part of the height, from 0 to 1. */
+export function columns(c: { from: number; length: number; seconds: readonly number[] }, v: View, now: number): { x: number; width: number; part: number }[] {
+  const out: { x: number; width: number; part: number }[] = []
+  const first = Math.max(0, Math.floor((v.from - c.from) / c.length))
+  for (let i = first; i < c.seconds.length; i++) {
+    const from = c.from + i * c.length
+    if (from >= v.to) break
+    const past = Math.min(from + c.length, now) - from // of the cell that lasts, what has passed
+    const recorded = c.seconds[i]! * 1000
+    if (!recorded || past <= 0) continue
+    const left = Math.max(0, x(v, from))
+    out.push({ x: left, width: Math.max(Math.min(v.width, x(v, from + past)) - left, 1), part: Math.min(1, recorded / past) })
+  }
+  return out
+}
+
+const notch = 100 // what a notch of most wheels says, in pixels
+const perUnit = [1, 33, 800] // pixels, lines, pages
+
+/** The factor by which a turn of the wheel zooms: a notch by a quarter, the small steps of a touch pad by as little as they are. */
+export function wheelFactor(delta: number, mode: number): number {
+  const px = delta * (perUnit[mode] ?? 1)
+  return 1.25 ** (Math.max(-2 * notch, Math.min(2 * notch, px)) / notch)
+}
+
+export const spans = ['month', 'week', 'day', 'hour'] as const
+export type Span = (typeof spans)[number]
