@@ -58,6 +58,12 @@ func (a *App) openDoors() (err error) {
 	a.footage = &footage{places: a.places, player: playback.New(library{a.places}, a.store.Unwrap, a.unreadable)}
 	a.pictures = a.openPictures()
 	a.jobs = playback.NewJobs(a.footage.player, func(j playback.Job) { d.hub.Tell(web.News{Kind: web.ExportNews, ID: j.ID.String()}) })
+	if a.mode == Serve {
+		file := document.File{FS: durable.OS{}, Name: a.places.name("exports"), Key: a.places.ring.Purpose("exports")}
+		if err := a.jobs.Keep(file, func(err error) { a.log.Warn("the list of exports could not be kept", "err", err) }); err != nil {
+			a.log.Warn("the list of exports cannot be read and begins anew", "err", err)
+		}
+	}
 	d.Server, err = web.New(web.Options{
 		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Pictures: a.pictures, Exports: exports{a.jobs, a}, Layouts: a.layouts, Marks: a.marks,
 		Alerts: alerts{a.alerts}, Machine: machine{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vigil/internal/actor"
+	"vigil/internal/document"
 	"vigil/internal/media"
 )
 
@@ -68,15 +69,19 @@ var (
 
 // Jobs is the part that makes exports, one at a time, in the order in which
 // they were asked for. What it makes is not a file but what Download needs: the record stays
-// the only place of footage. The list is in memory: after a restart it is empty.
+// the only place of footage. The list is in memory, and with Keep what was ordered outlives a restart.
 type Jobs struct {
 	player *Player
 	watch  func(Job)
 	now    func() time.Time
 	wake   chan struct{}
 
-	mu   sync.Mutex
-	list []*job // guarded by mu; oldest first
+	saving sync.Mutex // held over the disk
+
+	mu     sync.Mutex
+	list   []*job         // guarded by mu; oldest first
+	file   *document.File // guarded by mu; nil: nothing is kept
+	failed func(error)    // guarded by mu
 }
 
 type job struct {
@@ -114,6 +119,14 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 	ended := func(y *job) bool { return y.State != Waiting && y.State != Running }
 	mine := func(y *job) bool { return y.By.Kind == x.By.Kind && y.By.Name == x.By.Name }
 	// Those that are done make room, and whoever asks for many loses their own first.
+	if further { // made again after a restart, it may be there
+		if i := slices.IndexFunc(j.list, func(y *job) bool {
+			return mine(y) && y.Stream == x.Stream && y.From == x.From && y.To == x.To && y.Part == x.Part && y.Sound == x.Sound && y.State != Failed && y.State != Cancelled
+		}); i >= 0 {
+			defer j.mu.Unlock()
+			return j.list[i].Job, nil
+		}
+	}
 	full := j.trim(maxMine, mine, ended) || j.trim(maxJobs, func(*job) bool { return true }, ended)
 	if full && !further {
 		j.mu.Unlock()
@@ -122,6 +135,7 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 	x.ID, x.State, x.Created = media.NewID[jobTag](), Waiting, j.now()
 	j.list = append(j.list, &job{Job: x})
 	j.mu.Unlock()
+	j.save()
 	j.watch(x)
 	select {
 	case j.wake <- struct{}{}:
@@ -223,11 +237,17 @@ func (j *Jobs) Remove(id JobID) error {
 	}
 	was := x.Job
 	j.mu.Unlock()
+	j.save()
 	j.watch(was)
 	return nil
 }
 
-func (j *Jobs) end(x *job, s State) { x.State, x.Expires = s, j.now().Add(keepJobs) }
+func (j *Jobs) end(x *job, s State) {
+	x.State = s
+	if x.Expires.IsZero() { // made again after a restart, it goes when it would have gone
+		x.Expires = j.now().Add(keepJobs)
+	}
+}
 
 // Open returns the file of a job that is done, or being made: then reading it
 // goes on as the file does. Who asks for it must still have the right.
@@ -251,6 +271,9 @@ func (j *Jobs) Run(ctx context.Context) error {
 		if x, of, cancel := j.next(ctx); x != nil {
 			j.make(of, x)
 			cancel()
+			if ctx.Err() == nil { // what the end of Run cancels is kept
+				j.save()
+			}
 			continue
 		}
 		select {

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"vigil/internal/actor"
+	"vigil/internal/document"
 	"vigil/internal/durable"
 	"vigil/internal/media"
+	"vigil/internal/seal"
 )
 
 // A desk runs jobs and collects what is said of them.
@@ -253,5 +255,61 @@ func TestWriteFile(t *testing.T) {
 	}
 	if list := must(durable.OS{}.ReadDir(dir)); len(list) != 1 {
 		t.Errorf("left behind: %v", list)
+	}
+}
+
+// TestJobsAreKept: after a restart what was done and what was not yet is made again,
+// with the same bytes under the same name; what was removed stays away.
+func TestJobsAreKept(t *testing.T) {
+	l, _ := pictures(t)
+	file := document.File{FS: durable.NewMem(), Name: "exports", Key: seal.NewKey()}
+	failed := func(err error) { t.Error(err) }
+	start := func() *desk {
+		d := newDesk(t, l.player())
+		if err := d.Keep(file, failed); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	d := start()
+	ask := func(to float64) Job {
+		return must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0.5), at(to), true))
+	}
+	done, gone := ask(30), ask(20)
+	if err := d.Remove(gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	d.run(t)
+	done = d.until(done.ID, Done)
+	d.stop()
+	waiting := ask(10)
+
+	d = start()
+	if list := d.List(); len(list) != 2 || list[0].ID != done.ID || list[1].ID != waiting.ID || list[1].By != amy || !list[0].Expires.Equal(done.Expires) {
+		t.Fatalf("%+v", list)
+	}
+	d.run(t)
+	for _, id := range []JobID{waiting.ID, done.ID} { // those that somebody waits for come first
+		if x := <-d.said; x.ID != id {
+			t.Errorf("%v, want %v", x.ID, id)
+		}
+		d.until(id, Done)
+	}
+	again := must(d.Get(done.ID))
+	if again.SHA256 != done.SHA256 || again.Size != done.Size || !again.Expires.Equal(done.Expires) {
+		t.Errorf("%+v, was %+v", again, done)
+	}
+	d.stop()
+
+	d = newDesk(t, l.player())
+	d.now = func() time.Time { return done.Expires.Add(time.Second) }
+	if err := d.Keep(file, failed); err != nil || len(d.List()) != 0 {
+		t.Errorf("%v, %+v", err, d.List())
+	}
+	if err := durable.WriteFile(file.FS, "exports", []byte("nonsense")); err != nil {
+		t.Fatal(err)
+	}
+	if err := newDesk(t, l.player()).Keep(file, failed); !errors.Is(err, document.ErrDamaged) {
+		t.Errorf("damaged: %v", err)
 	}
 }

@@ -263,7 +263,7 @@ test('names and addresses of any length', async () => {
 })
 
 test('no barrier: every page, both languages, light and dark, desk and phone', async () => {
-  const places = ['live', 'live?camera=' + gate, 'watch/' + gate, 'cameras', 'cameras/new', 'cameras/' + gate, 'alerts', 'log', 'system']
+  const places = ['live', 'live?camera=' + gate, 'watch/' + gate, 'exports', 'cameras', 'cameras/new', 'cameras/' + gate, 'alerts', 'log', 'system']
   for (const [language, scheme, width] of [['English', 'light', 1280], ['中文', 'dark', 360], ['中文', 'light', 360], ['English', 'dark', 360], ['中文', 'dark', 1280]] as const) {
     const button = page.getByRole('button', { name: language, exact: true })
     if (await button.count()) await button.click()

@@ -1,7 +1,7 @@
 // Where the page is: "#watch/<camera>?t=<ms>". What a person looks at stands in the address, so that reload, back and a
 // sign-in in between come back to it.
 
-export const places = ['live', 'watch', 'cameras', 'alerts', 'log', 'system'] as const
+export const places = ['live', 'watch', 'exports', 'cameras', 'alerts', 'log', 'system'] as const
 export type Place = (typeof places)[number]
 
 export interface Where {

@@ -1,0 +1,85 @@
+package playback
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"vigil/internal/actor"
+	"vigil/internal/document"
+	"vigil/internal/media"
+)
+
+// An order is what is kept of a job over a restart. Its file is made again
+// from the record, and is the same byte for byte while the record is: a download goes on.
+type order struct {
+	ID      JobID          `json:"id"`
+	Camera  media.CameraID `json:"camera"`
+	Stream  media.StreamID `json:"stream"`
+	From    media.Ticks    `json:"from"`
+	To      media.Ticks    `json:"to"`
+	Sound   bool           `json:"sound"`
+	Part    int            `json:"part"`
+	By      actor.Actor    `json:"by"`
+	Created time.Time      `json:"created"`
+	Expires time.Time      `json:"expires,omitzero"`
+	Done    bool           `json:"done"`
+}
+
+// Keep makes the list outlive a restart: it takes up the orders of a sealed
+// document, those that were not done first, and writes it at each change from now on. Call it
+// before Run. A document that is damaged is begun anew, and the error says so; a failing write is told to failed.
+func (j *Jobs) Keep(file document.File, failed func(error)) error {
+	file.Kind, file.Version = "exports", 1
+	var list []order
+	_, err := file.Load(&list)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	slices.SortStableFunc(list, func(a, b order) int {
+		switch {
+		case a.Done == b.Done:
+			return 0
+		case b.Done:
+			return -1
+		}
+		return 1
+	})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.file, j.failed = &file, failed
+	for _, o := range list[:min(len(list), maxJobs)] {
+		if o.Part < 1 || o.To <= o.From || !o.Expires.IsZero() && j.now().After(o.Expires) {
+			continue
+		}
+		j.list = append(j.list, &job{Job: Job{
+			ID: o.ID, Camera: o.Camera, Stream: o.Stream, From: o.From, To: o.To, Sound: o.Sound, Part: o.Part, By: o.By,
+			State: Waiting, Created: o.Created, Expires: o.Expires,
+		}})
+	}
+	return err
+}
+
+// save writes the orders. A restart makes again what was done or not yet; what
+// failed or was cancelled is over.
+func (j *Jobs) save() {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	j.mu.Lock()
+	list := []order{}
+	for _, x := range j.list {
+		if x.State == Failed || x.State == Cancelled {
+			continue
+		}
+		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, x.Expires, x.State == Done})
+	}
+	file, failed := j.file, j.failed
+	j.mu.Unlock()
+	if file == nil {
+		return
+	}
+	if err := file.Save(list); err != nil {
+		failed(err)
+	}
+}
