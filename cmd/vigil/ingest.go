@@ -39,6 +39,10 @@ func (source) Probe(ctx context.Context, spec wire.Spec) (p wire.Probed) {
 	}
 	found, err := camera.Probe(ctx, o)
 	p.Tracks, p.Link, p.Certificate = found.Tracks, wire.Link(found.Link), certificate(found.Certificate)
+	p.FPS, p.BitRate = min(found.FPS, 1000), min(int64(found.BitRate), 1e11) // a camera's stamps may say anything
+	if len(found.Picture) <= wire.MaxProbePicture {
+		p.Picture = found.Picture
+	}
 	for _, n := range found.Notes {
 		p.Notes = append(p.Notes, wire.Note(n))
 	}

@@ -16,6 +16,7 @@ type Probed struct {
 	Tracks      []media.Track // the video, and the sound where it is taken and known
 	FPS         float64       // pictures a second, by the camera's stamps; 0 unknown
 	BitRate     int           // of the video, bit/s, over the time looked at; 0 unknown
+	Picture     []byte        // the first random access unit of the video; nil: none came
 	Transport   rtsp.Transport
 	Link        rtsp.Link
 	SRTP        bool
@@ -76,6 +77,9 @@ func (p *prober) Unit(track int, u *depay.Unit) {
 	}
 	if p.units == 0 {
 		p.first, p.picked = u.DTS, p.clock.Mono()
+	}
+	if u.RandomAccess && p.seen.Picture == nil {
+		p.seen.Picture = slices.Clone(u.Data)
 	}
 	p.units++
 	p.last = u.DTS

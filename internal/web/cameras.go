@@ -433,8 +433,11 @@ func (c *call) setRecording() error {
 	return c.showCamera(http.StatusOK, c.camera.ID)
 }
 
-// probeTime bounds a try of a stream.
-const probeTime = 25 * time.Second
+// probeTime bounds a try of a stream, probeWidth the picture of it, in pixels.
+const (
+	probeTime  = 25 * time.Second
+	probeWidth = 320
+)
 
 // noPin is no certificate's digest: with it the handshake ends at the
 // certificate, which is what is wanted before there is a pin.
@@ -508,10 +511,13 @@ func (c *call) probeCamera() error {
 	out := struct {
 		Fault       *noteBody    `json:"fault,omitempty"`
 		Tracks      []trackBody  `json:"tracks"`
+		FPS         float64      `json:"fps,omitempty"`
+		BitRate     int64        `json:"bitsPerSecond,omitempty"`
 		Notes       []*noteBody  `json:"notes"`
+		Picture     []byte       `json:"picture,omitempty"`
 		MediaType   string       `json:"mediaType,omitempty"`
 		Certificate *certificate `json:"certificate,omitempty"`
-	}{Tracks: tracksBody(got.Tracks), Notes: []*noteBody{}}
+	}{Tracks: tracksBody(got.Tracks), FPS: got.FPS, BitRate: got.BitRate, Notes: []*noteBody{}}
 	if got.Fault != nil {
 		code := got.Fault.Code
 		if code == "tls-pin-mismatch" && bytes.Equal(cam.Pin, noPin) {
@@ -526,6 +532,9 @@ func (c *call) probeCamera() error {
 	}
 	if len(got.Tracks) > 0 {
 		out.MediaType = mediaType(playable(got.Tracks))
+	}
+	if len(got.Tracks) > 0 && len(got.Picture) > 0 {
+		out.Picture, _ = c.Pictures.JPEG(ctx, cam.Main().ID, got.Tracks[0], got.Picture, probeWidth) // without a decoder: none
 	}
 	if x := got.Certificate; x != nil {
 		out.Certificate = &certificate{hex.EncodeToString(x.SHA256), x.Subject, x.Issuer, x.Names, x.NotBefore * 1000, x.NotAfter * 1000}

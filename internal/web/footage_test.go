@@ -432,10 +432,11 @@ func TestCameras(t *testing.T) {
 	p := b.admin()
 	b.prober.out = wire.Probed{
 		Tracks: []media.Track{h264, pcma}, Notes: []wire.Note{{Code: "no-sound"}}, Fault: &wire.Note{Code: "auth-failed", Args: map[string]string{"user": "x"}},
+		FPS: 24.5, BitRate: 4_100_000, Picture: []byte{0, 0, 0, 1, 0x65},
 		Certificate: &wire.Certificate{SHA256: bytes.Repeat([]byte{0xab}, 32), Subject: "CN=cam", Issuer: "CN=cam", NotBefore: 1e9, NotAfter: 2e9},
 	}
 	got := p.want(200, "POST", "/cameras/probe", object{"url": "rtsps://192.0.2.7/s", "user": "viewer", "password": "cam-Secret-1"})
-	if got["certificate"].(object)["sha256"] != strings.Repeat("ab", 32) || got["mediaType"] != `video/mp4; codecs="avc1.64001f"` || got["fault"].(object)["code"] != "auth-failed" {
+	if got["certificate"].(object)["sha256"] != strings.Repeat("ab", 32) || got["mediaType"] != `video/mp4; codecs="avc1.64001f"` || got["fault"].(object)["code"] != "auth-failed" || got["fps"] != 24.5 || got["bitsPerSecond"] != 4.1e6 || got["picture"] == nil {
 		t.Errorf("%v", got)
 	}
 	if s := b.prober.spec; s.Link != wire.LinkPin || !bytes.Equal(s.Pin, noPin) || s.User != "" || !s.Password.IsZero() {

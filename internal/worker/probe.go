@@ -8,8 +8,11 @@ import (
 	"vigil/internal/worker/wire"
 )
 
+// mostProbes is how many probes run at a time.
+const mostProbes = 4
+
 // Probe tries a stream once, in a process of its own: an unknown camera gets
-// nowhere near those that record. At most two run at a time; others wait. What the
+// nowhere near those that record. At most four run at a time; others wait. What the
 // camera or the network refuses is in the answer's Fault, not in the error.
 func (p *Pool) Probe(ctx context.Context, spec wire.Spec) (wire.Probed, error) {
 	if err := spec.Check(); err != nil {

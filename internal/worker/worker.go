@@ -129,7 +129,7 @@ func New(o Options) *Pool {
 		o.time = standard
 	}
 	return &Pool{
-		o: o, spawner: newSpawner(), probes: make(chan struct{}, 2),
+		o: o, spawner: newSpawner(), probes: make(chan struct{}, mostProbes),
 		cameras: map[media.CameraID]*camera{}, streams: map[media.StreamID]*stream{},
 		running: map[*process]struct{}{}, dead: map[media.CameraID]*pastFalls{},
 	}

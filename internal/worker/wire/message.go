@@ -103,11 +103,23 @@ type Tracks struct {
 // Probed is what a probe found; Fault is nil when pictures came.
 type Probed struct {
 	Tracks      []media.Track `json:"tracks,omitempty"`
+	FPS         float64       `json:"fps,omitempty"`     // pictures a second; 0: not known
+	BitRate     int64         `json:"bitRate,omitempty"` // of the video, bit/s; 0: not known
+	Picture     []byte        `json:"picture,omitempty"` // a random access unit of the video; none where it is larger than MaxProbePicture
 	Notes       []Note        `json:"notes,omitempty"`
 	Link        Link          `json:"link,omitempty"`
 	Certificate *Certificate  `json:"certificate,omitempty"`
 	Fault       *Note         `json:"fault,omitempty"`
 }
+
+// MaxProbePicture bounds the picture of a Probed, in bytes.
+const MaxProbePicture = 1 << 20
+
+// Bounds of what a probe measures: no network carries more.
+const (
+	maxFPS     = 1e4
+	maxBitRate = 1e12
+)
 
 // A Certificate is what a camera showed over TLS, for a person to judge.
 type Certificate struct {
@@ -231,6 +243,12 @@ func (m *Probed) Check() error {
 		if err := media.CheckTracks(m.Tracks); err != nil {
 			return fmt.Errorf("probed: %w", err)
 		}
+	}
+	if !(m.FPS >= 0 && m.FPS <= maxFPS) || m.BitRate < 0 || m.BitRate > maxBitRate {
+		return fmt.Errorf("probed: %g pictures, %d bits a second", m.FPS, m.BitRate)
+	}
+	if len(m.Picture) > MaxProbePicture || len(m.Picture) > 0 && len(m.Tracks) == 0 {
+		return fmt.Errorf("probed: picture of %d bytes, %d tracks", len(m.Picture), len(m.Tracks))
 	}
 	if len(m.Notes) > MaxNotes || !text(string(m.Link), 32) {
 		return fmt.Errorf("probed: %d notes, link %.40q", len(m.Notes), m.Link)

@@ -55,7 +55,7 @@ var kinds = [...]struct {
 	TypeStatus: {"status", 192 << 10, 1},
 	TypeTracks: {"tracks", 128 << 10, 1},
 	TypeBatch:  {"batch", MaxBatchBody, 1},
-	TypeProbed: {"probed", 192 << 10, 1},
+	TypeProbed: {"probed", 2 << 20, 1},
 	TypePong:   {"pong", 64, 0},
 	TypeLog:    {"log", 32 << 10, -1},
 	TypeFell:   {"fell", 32 << 10, -1},

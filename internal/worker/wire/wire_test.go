@@ -57,7 +57,7 @@ func messages() []Message {
 		&Status{State: Live},
 		&Status{State: Live, Notes: []Note{{"audio-left-out", map[string]string{"what": "MP4A-LATM"}}, {Code: "tcp-refused"}}},
 		&Tracks{testTracks},
-		&Probed{testTracks, []Note{{Code: "no-sound"}}, LinkPin,
+		&Probed{testTracks, 12.5, 4_100_000, []byte{0, 0, 0, 1, 0x65}, []Note{{Code: "no-sound"}}, LinkPin,
 			&Certificate{bytes.Repeat([]byte{7}, 32), "CN=cam", "CN=maker", []string{"cam.local"}, 1, 2}, &Note{Code: "no-video"}},
 		&Log{4, "packet is malformed", []Attr{{"track", "1"}}},
 		&Fell{"index out of range", []string{"camera.(*x).y", "a.go:3"}},
