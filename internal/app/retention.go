@@ -15,25 +15,28 @@ import (
 func newRetention(a *App) *retention.Keeper {
 	return retention.New(retention.Config{
 		Index: a.catalogue, Book: a.ledger, Shelf: a.store, Alerts: board{a.alerts, a.settings},
-		Policy: func() retention.Policy {
-			doc := a.settings.Get()
-			st := doc.Storage
-			return retention.Policy{
-				Days: func(id media.CameraID) int {
-					if c := doc.Camera(id); c != nil {
-						return doc.Retention(c)
-					}
-					return st.RetentionDays
-				},
-				Quota: st.QuotaBytes, Reserve: st.ReserveBytes, ReservePercent: st.ReservePercent,
-				Low: st.LowSpaceBytes, LowPercent: st.LowSpacePercent, LowDays: st.LowSpaceDays,
-			}
-		},
+		Policy:       a.policy,
 		Synchronised: func() bool { return clock.Now() == clock.Synchronised },
 		Memory:       known{a.clockFile()},
 		ArmedBy:      func() string { return "settings" },
 		Log:          a.log,
 	})
+}
+
+// policy is what the settings say of what is kept.
+func (p *places) policy() retention.Policy {
+	doc := p.settings.Get()
+	st := doc.Storage
+	return retention.Policy{
+		Days: func(id media.CameraID) int {
+			if c := doc.Camera(id); c != nil {
+				return doc.Retention(c)
+			}
+			return st.RetentionDays
+		},
+		Quota: st.QuotaBytes, Reserve: st.ReserveBytes, ReservePercent: st.ReservePercent,
+		Low: st.LowSpaceBytes, LowPercent: st.LowSpacePercent, LowDays: st.LowSpaceDays,
+	}
 }
 
 func (p *places) clockFile() document.File {

@@ -178,27 +178,21 @@ func (m machine) Status(context.Context) (web.Status, error) {
 	if bits > 0 {
 		s.BytesPerDay = bits / 8 * 86400
 	}
-	var room int64
+	var left int64
 	for _, v := range m.volumes {
 		st := v.Status()
-		reserve := m.reserve(st.Disk)
-		w := web.Volume{ID: v.ID().String(), Name: v.Dir(), State: webState(st.State), Total: st.Disk.Total, Free: st.Disk.Free, Used: used, Reserve: reserve}
+		w := web.Volume{ID: v.ID().String(), Name: v.Dir(), State: webState(st.State), Total: st.Disk.Total, Free: st.Disk.Free, Used: used}
+		w.Reserve, w.Room = m.policy().Room(w.Total, w.Free, used)
 		if st.Err != nil {
 			w.Why = text.Note{Code: "volume." + w.State, Args: map[string]string{"error": st.Err.Error()}}
 		}
-		room += max(st.Disk.Free-reserve, 0)
+		left += max(w.Room-used, 0)
 		s.Volumes = append(s.Volumes, w)
 	}
 	if s.BytesPerDay > 0 {
-		s.DaysLeft = float64(room) / float64(s.BytesPerDay)
+		s.DaysLeft = float64(left) / float64(s.BytesPerDay)
 	}
 	return s, nil
-}
-
-// reserve is what is kept free on a disk.
-func (a *App) reserve(d durable.Disk) int64 {
-	st := a.settings.Get().Storage
-	return max(st.ReserveBytes, d.Total/100*int64(st.ReservePercent))
 }
 
 // webState is the state of a volume in the words of the interface.

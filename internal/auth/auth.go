@@ -98,6 +98,7 @@ type account struct {
 	Name       string               `json:"name"`
 	Role       access.Role          `json:"role"`
 	Cameras    []media.CameraID     `json:"cameras,omitempty"` // none: all
+	Language   text.Lang            `json:"language,omitempty"`
 	Password   string               `json:"password"`
 	History    []string             `json:"history,omitempty"` // newest first
 	MustChange bool                 `json:"mustChange,omitempty"`
@@ -210,6 +211,27 @@ func (p *Place) changeAccount(name string, fn func(a *account) error) error {
 		}
 		return ErrNoAccount
 	})
+}
+
+// SetLanguage remembers the language of who is signed in.
+func (p *Place) SetLanguage(s *Session, l text.Lang) error {
+	if p.Language(s) == l {
+		return nil
+	}
+	return p.changeAccount(s.account, func(a *account) error {
+		a.Language = l
+		return nil
+	})
+}
+
+// Language returns the language of who is signed in; "": none was chosen.
+func (p *Place) Language(s *Session) text.Lang {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.find(s.account); a != nil {
+		return a.Language
+	}
+	return ""
 }
 
 // An Account is what may be told of one.

@@ -577,3 +577,27 @@ func TestShare(t *testing.T) {
 		}
 	}
 }
+
+// TestRoom: what footage may take of a volume, whatever lies there already.
+func TestPolicyRoom(t *testing.T) {
+	const gb = 1 << 30
+	for _, x := range []struct {
+		name              string
+		p                 Policy
+		total, free, used int64
+		reserve, room     int64
+	}{
+		{"an empty disk", Policy{Reserve: 2 * gb, ReservePercent: 5}, 1000 * gb, 1000 * gb, 0, 50 * gb, 950 * gb},
+		{"footage makes room for footage", Policy{Reserve: 2 * gb, ReservePercent: 5}, 1000 * gb, 60 * gb, 900 * gb, 50 * gb, 910 * gb},
+		{"others' files do not", Policy{Reserve: 2 * gb, ReservePercent: 5}, 1000 * gb, 60 * gb, 100 * gb, 50 * gb, 110 * gb},
+		{"below the reserve", Policy{Reserve: 2 * gb, ReservePercent: 5}, 1000 * gb, 10 * gb, 0, 50 * gb, 0},
+		{"a quota", Policy{Reserve: 2 * gb, ReservePercent: 5, Quota: 300 * gb}, 1000 * gb, 1000 * gb, 0, 50 * gb, 300 * gb},
+		{"a quota larger than the disk", Policy{Reserve: 2 * gb, ReservePercent: 5, Quota: 3000 * gb}, 1000 * gb, 1000 * gb, 0, 50 * gb, 950 * gb},
+		{"half of a small disk", Policy{Reserve: 2 * gb, ReservePercent: 5}, gb, gb, 0, gb / 2, gb / 2},
+		{"a disk that is away", Policy{Reserve: 2 * gb, ReservePercent: 5}, 0, 0, 0, 0, 0},
+	} {
+		if reserve, room := x.p.Room(x.total, x.free, x.used); reserve < x.reserve-100 || reserve > x.reserve || room < x.room-100 || room > x.room+100 {
+			t.Errorf("%s: reserve %d, room %d", x.name, reserve, room)
+		}
+	}
+}

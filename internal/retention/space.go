@@ -25,6 +25,18 @@ const (
 	mostLow     = 90
 )
 
+// Room returns what of a volume is kept free, and how many bytes footage may take
+// there altogether: the used bytes that it has, and what is free but for the
+// reserve. In bytes.
+func (p Policy) Room(total, free, used int64) (reserve, room int64) {
+	reserve = share(p.Reserve, p.ReservePercent, mostReserve, total)
+	room = max(free-reserve+used, 0)
+	if p.Quota > 0 {
+		room = min(room, p.Quota)
+	}
+	return reserve, room
+}
+
 // space looks at every volume that is there: tells when it is low, and makes
 // room before it is full.
 func (k *Keeper) space(ctx context.Context) error {
@@ -232,13 +244,10 @@ func (k *Keeper) foresee(v *volume.Volume, p Policy, totals []catalogue.Total, u
 		}
 	}
 	st := v.Status()
-	room := st.Disk.Free - share(p.Reserve, p.ReservePercent, mostReserve, st.Disk.Total)
-	if p.Quota > 0 {
-		room = min(room, p.Quota-used)
-	}
 	left := int64(math.MaxInt64)
 	if held > 0 {
-		left = max(0, room) + used - held
+		_, room := p.Room(st.Disk.Total, st.Disk.Free, used)
+		left = max(room, used) - held
 	}
 	dir := v.Dir()
 	switch {

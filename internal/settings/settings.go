@@ -34,6 +34,8 @@ type Doc struct {
 	// TimeZone is an IANA name, for display only: the record is in UTC.
 	TimeZone string  `json:"timeZone"`
 	Storage  Storage `json:"storage"`
+	// SettingUp: the first administrator is still being asked the questions of set-up.
+	SettingUp bool `json:"settingUp,omitempty"`
 	// Cameras, in the order they were added; removed ones while they have
 	// footage.
 	Cameras []Camera `json:"cameras"`

@@ -189,16 +189,18 @@ type settingsBody struct {
 	Language text.Lang        `json:"language"`
 	TimeZone string           `json:"timeZone"`
 	Storage  settings.Storage `json:"storage"`
+	// SettingUp: see settings.Doc.
+	SettingUp bool `json:"settingUp"`
 }
 
 func (c *call) getSettings() error {
 	d := c.Settings.Get()
-	return c.answer(http.StatusOK, settingsBody{d.Version, d.Language, d.TimeZone, d.Storage})
+	return c.answer(http.StatusOK, settingsBody{d.Version, d.Language, d.TimeZone, d.Storage, d.SettingUp})
 }
 
 func (c *call) changeSettings() error {
 	d := c.Settings.Get()
-	in := settingsBody{Version: -1, Language: d.Language, TimeZone: d.TimeZone, Storage: d.Storage} // what is left out stays
+	in := settingsBody{Version: -1, Language: d.Language, TimeZone: d.TimeZone, Storage: d.Storage, SettingUp: d.SettingUp} // what is left out stays
 	if err := c.body(&in); err != nil {
 		return err
 	}
@@ -209,13 +211,13 @@ func (c *call) changeSettings() error {
 		if d.Version != in.Version {
 			return say(http.StatusConflict, "settings-changed")
 		}
-		d.Language, d.TimeZone, d.Storage = in.Language, in.TimeZone, in.Storage
+		d.Language, d.TimeZone, d.Storage, d.SettingUp = in.Language, in.TimeZone, in.Storage, in.SettingUp
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, settingsBody{now.Version, now.Language, now.TimeZone, now.Storage})
+	return c.answer(http.StatusOK, settingsBody{now.Version, now.Language, now.TimeZone, now.Storage, now.SettingUp})
 }
 
 type volumeBody struct {
@@ -226,6 +228,7 @@ type volumeBody struct {
 	Free    int64     `json:"free"`
 	Used    int64     `json:"used"`
 	Reserve int64     `json:"reserve,omitempty"`
+	Room    int64     `json:"room"`
 	Why     *noteBody `json:"why,omitempty"`
 }
 
@@ -293,7 +296,7 @@ func (c *call) getStatus() error {
 		out.BytesPerDay = &st.BytesPerDay
 	}
 	for _, v := range st.Volumes {
-		out.Volumes = append(out.Volumes, volumeBody{v.ID, v.Name, v.State, v.Total, v.Free, v.Used, v.Reserve, note(c.lang, "volume", v.Why.Code, v.Why.Args)})
+		out.Volumes = append(out.Volumes, volumeBody{v.ID, v.Name, v.State, v.Total, v.Free, v.Used, v.Reserve, v.Room, note(c.lang, "volume", v.Why.Code, v.Why.Args)})
 	}
 	for _, g := range c.Cameras.Jail() {
 		out.Jail = append(out.Jail, guard{g.Name, g.Holds, g.Note})

@@ -35,6 +35,9 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%v", now)
 	}
 	p.refused(409, "settings-changed", "PUT", "/settings", got)
+	if got["settingUp"] != true || now["settingUp"] != true {
+		t.Errorf("set-up was not begun by the claim, or ended by another change: %v, %v", got, now)
+	}
 	delete(now, "version")
 	p.refused(422, "invalid", "PUT", "/settings", now)
 	now["version"] = b.set.Get().Version
@@ -45,7 +48,7 @@ func TestSettings(t *testing.T) {
 	}
 	now["unknown"] = 1
 	p.refused(422, "invalid", "PUT", "/settings", now)
-	if r := b.recorded(audit.SettingsChange); len(r) != 1 || !strings.Contains(r[0].Detail["/storage/retentionDays"], "30 -> 90") {
+	if r := b.recorded(audit.SettingsChange); len(r) != 2 || r[1].Detail["/settingUp"] == "" || !strings.Contains(r[0].Detail["/storage/retentionDays"], "30 -> 90") {
 		t.Errorf("recorded %+v", r)
 	}
 }

@@ -69,10 +69,16 @@ func (c *call) claim() error {
 		if in.TimeZone != "" {
 			d.TimeZone = in.TimeZone
 		}
+		d.SettingUp = true
 		return nil
 	})
 	if err != nil { // the administrator is there; language and zone can be chosen again
 		c.Log.Error("set-up: language and time zone were not kept", "err", err)
+	}
+	if in.Language != "" {
+		if err := c.Auth.SetLanguage(session, in.Language); err != nil {
+			c.Log.Error("set-up: the account's language was not kept", "err", err)
+		}
 	}
 	return c.signedIn(http.StatusCreated, token, session)
 }
@@ -136,6 +142,7 @@ type sessionBody struct {
 	Expires            int64           `json:"expires"`
 	IdleSeconds        int             `json:"idleSeconds"`
 	PasswordMustChange bool            `json:"passwordMustChange"`
+	Language           text.Lang       `json:"language,omitempty"`
 	LastSignIn         *lastBody       `json:"lastSignIn,omitempty"`
 }
 
@@ -153,6 +160,7 @@ func (c *call) sessionBody() sessionBody {
 	b := sessionBody{
 		Account: c.session.Account(), Role: c.subject.Role, Rights: access.Rights(c.subject), Expires: ms(c.session.Expires()),
 		IdleSeconds: int(auth.Idle / time.Second), PasswordMustChange: c.subject.MustChange,
+		Language: c.Auth.Language(c.session),
 	}
 	if b.Rights == nil {
 		b.Rights = []access.Action{}
@@ -176,6 +184,26 @@ func (c *call) signOut() error {
 		return err
 	}
 	return c.nothing()
+}
+
+// changeLanguage remembers the language that a person reads.
+func (c *call) changeLanguage() error {
+	if c.session == nil {
+		return notFound() // the console has its own
+	}
+	var in struct {
+		Language text.Lang `json:"language"`
+	}
+	if err := c.body(&in); err != nil {
+		return err
+	}
+	if !in.Language.Valid() {
+		return mistake("/language", "one-of", "choices", "zh-TW, en")
+	}
+	if err := c.Auth.SetLanguage(c.session, in.Language); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, c.sessionBody())
 }
 
 func (c *call) changePassword() error {

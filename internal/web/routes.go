@@ -25,6 +25,7 @@ var routes = []route{
 	{method: "POST", path: "/session", action: access.Public, do: (*call).signIn, slow: true},
 	{method: "DELETE", path: "/session", action: access.Self, do: (*call).signOut},
 	{method: "POST", path: "/session/password", action: access.Self, do: (*call).changePassword, slow: true},
+	{method: "PUT", path: "/session/language", action: access.Self, do: (*call).changeLanguage},
 	{method: "GET", path: "/accounts", action: access.Accounts, do: (*call).listAccounts},
 	{method: "POST", path: "/accounts/{account}/password", action: access.Accounts, do: (*call).resetPassword, slow: true},
 

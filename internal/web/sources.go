@@ -259,6 +259,7 @@ type Volume struct {
 	ID, Name                   string
 	State                      string
 	Total, Free, Used, Reserve int64     // bytes
+	Room                       int64     // bytes that footage may take altogether
 	Why                        text.Note // its text is volume.<code>; empty: nothing
 }
 
