@@ -61,6 +61,9 @@ func (s serveCmd) Run(ctx context.Context, c *cli) error {
 	}
 	for told := ""; ; {
 		err := s.serve(ctx, c)
+		if errors.Is(err, app.ErrAgain) && ctx.Err() == nil {
+			continue
+		}
 		if !app.DiskTrouble(err) || ctx.Err() != nil {
 			return err
 		}

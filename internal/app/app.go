@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vigil/internal/conf"
+	"vigil/internal/host"
 	"vigil/internal/media"
 	"vigil/internal/playback"
 	"vigil/internal/recorder"
@@ -42,6 +43,9 @@ type App struct {
 	jobs      *playback.Jobs
 	raised    map[string]string // what was said last of an alert; owned by conduct
 	doors     doors
+	disks     host.Disks
+	choosing  sync.Mutex    // held by who chooses the folder for footage
+	again     chan struct{} // one value: the recorder is to end and be opened anew
 	ended     chan struct{} // closed when Run has returned
 }
 
@@ -53,7 +57,7 @@ func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App
 	if err != nil {
 		return nil, refuse(err, c.State)
 	}
-	a := &App{places: p, conf: c, mode: mode, log: log, ended: make(chan struct{}), raised: map[string]string{}}
+	a := &App{places: p, conf: c, mode: mode, log: log, again: make(chan struct{}, 1), ended: make(chan struct{}), raised: map[string]string{}}
 	a.pool = worker.New(worker.Options{
 		Sink: func(id media.StreamID) worker.Sink {
 			if s := p.streams.Stream(id); s != nil {
@@ -70,6 +74,10 @@ func Open(ctx context.Context, c conf.Config, mode Mode, log *slog.Logger) (*App
 	}
 	return a, nil
 }
+
+// ErrAgain is what Run returns when the recorder is to be opened anew at once:
+// a choice was made that only a start can carry out.
+var ErrAgain = errors.New("to be opened anew")
 
 // A part runs until its context ends.
 type part struct {
@@ -108,6 +116,8 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
+	case <-a.again:
+		errs = append(errs, ErrAgain)
 	case err := <-failed:
 		errs = append(errs, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"vigil/internal/actor"
@@ -53,7 +54,8 @@ type places struct {
 	marks     *mark.Store
 	streams   *live.Streams
 	started   time.Time
-	begun     bool // the ledger had leaves once
+	begun     bool        // the ledger had leaves once
+	chosen    atomic.Bool // a person named the folder for footage
 }
 
 // origin names the ledger in its checkpoints (C2SP tlog-checkpoint).
@@ -317,6 +319,11 @@ type shelves struct {
 	Set     volume.SetID `json:"set"`
 	Volumes []shelf      `json:"volumes"`
 	Begun   bool         `json:"begun,omitempty"` // the ledger has leaves: if it has none, it was lost
+	// Chosen: a person named the folder, at the start or in set-up.
+	Chosen bool `json:"chosen,omitempty"`
+	// Next is a folder that a person chose instead, while nothing was recorded;
+	// the next start takes it.
+	Next string `json:"next,omitempty"`
 }
 
 type shelf struct {
@@ -342,9 +349,14 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 	if first {
 		doc = shelves{Set: volume.SetID(newID()), Volumes: []shelf{{Dir: p.name("video")}}}
 	}
+	if doc.Next != "" {
+		if err := p.moveVolume(disk, &doc, log); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+	}
 	if s := &doc.Volumes[0]; s.ID.IsZero() {
 		if c.Video != "" {
-			s.Dir = c.Video
+			s.Dir, doc.Chosen = c.Video, true
 		}
 		if err := file.Save(doc); err != nil {
 			return nil, fmt.Errorf("volumes: %w", err)
@@ -356,11 +368,12 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 		return nil, text.Fail(nil, "start.footage-elsewhere", "kept", s.Dir, "asked", c.Video)
 	}
 	p.begun = doc.Begun
+	p.chosen.Store(doc.Chosen)
 	var copies []ledger.Folder
 	changed := false
 	for i := range doc.Volumes {
 		s := &doc.Volumes[i]
-		v := volume.New(volume.Config{FS: disk, Dir: s.Dir, Key: p.ring.Purpose("volumes"), Set: doc.Set, Volume: s.ID, New: s.ID.IsZero(), Log: log})
+		v := p.newVolume(disk, doc.Set, *s, log)
 		if err := v.Attach(); err != nil {
 			if s.ID.IsZero() {
 				return nil, noFootage(err, s.Dir)
@@ -384,6 +397,55 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 		}
 	}
 	return copies, nil
+}
+
+func (p *places) newVolume(disk durable.FS, set volume.SetID, s shelf, log *slog.Logger) *volume.Volume {
+	return volume.New(volume.Config{FS: disk, Dir: s.Dir, Key: p.ring.Purpose("volumes"), Set: set, Volume: s.ID, New: s.ID.IsZero(), Log: log})
+}
+
+// moveVolume takes the folder that was chosen in set-up, at the start, when
+// nobody writes, so that nothing can be recorded in between. Where footage lies by
+// now, or the new folder does not do any more, all stays as it was. Its error is that
+// of the state folder.
+//
+//  1. The new folder is labelled for our set. A crash here leaves an empty volume of ours that nobody knows; it can be chosen again.
+//  2. The document names it instead of the old one, under its id. A crash here leaves the old folder's label and copies.
+//  3. The old folder is a folder again.
+func (p *places) moveVolume(disk durable.FS, doc *shelves, log *slog.Logger) error {
+	next := shelf{Dir: doc.Next}
+	doc.Next = ""
+	was := p.newVolume(disk, doc.Set, doc.Volumes[0], log)
+	defer was.Close()
+	now := p.newVolume(disk, doc.Set, next, log)
+	defer now.Close()
+	err := was.Attach()
+	if err == nil {
+		var bare bool
+		if bare, err = was.Bare(); err == nil && !bare {
+			err = errRecorded
+		}
+	}
+	if err == nil {
+		err = os.MkdirAll(next.Dir, 0o700)
+	}
+	if err == nil {
+		err = now.Attach()
+	}
+	if err != nil {
+		log.Error("the folder that was chosen for footage is not taken", "dir", next.Dir, "err", err)
+		return p.shelfFile(disk).Save(doc)
+	}
+	next.ID = now.ID()
+	doc.Volumes[0], doc.Chosen = next, true
+	if err := p.shelfFile(disk).Save(doc); err != nil {
+		return err
+	}
+	if err := was.Unmake(); err != nil {
+		log.Warn("the folder that was for footage before is not emptied", "dir", was.Dir(), "err", err)
+	} else if was.Dir() == p.name("video") {
+		_ = os.Remove(was.Dir()) // we made it
+	}
+	return nil
 }
 
 // copyOn returns the copy of the ledger on a volume; its FS is nil if it was

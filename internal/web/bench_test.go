@@ -60,6 +60,7 @@ type bench struct {
 	exports  *fakeExports
 	alerts   *fakeAlerts
 	prober   *fakeProber
+	disks    fakeDisks
 	hub      *Hub
 	cert     *Certificate
 	srv      *Server
@@ -86,7 +87,7 @@ func newBench(t *testing.T) *bench {
 	must(t, err)
 	b.srv, err = New(Options{
 		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Pictures: b.pictures, Exports: b.exports, Layouts: layouts, Marks: marks, Alerts: b.alerts,
-		Machine: fakeMachine{b}, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Machine: fakeMachine{b}, Disks: &b.disks, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)
 	b.doc, err = openapi3.NewLoader().LoadFromFile("openapi.yaml")
@@ -523,4 +524,37 @@ func (m fakeMachine) Status(context.Context) (Status, error) {
 		Version: "0.1.0", Started: time.Now(), DaysLeft: 12.5, BytesPerDay: -1, Keys: keys.KeyFile, FIPS: true, Module: "v1.0.0", Certificate: m.b.cert.Fingerprint(),
 		Volumes: []Volume{{ID: "v1", Name: "disk", State: "online", Total: 100, Free: 50, Used: 40, Reserve: 5}},
 	}, nil
+}
+
+// fakeDisks is one empty disk, and what was chosen.
+type fakeDisks struct {
+	fixed  text.Note
+	chosen string
+	places int // asked for
+}
+
+func (d *fakeDisks) Now() Kept {
+	return Kept{Place: Place{Folder: "/var/lib/vigil/video", Exists: true, Kind: "ext4", Device: "/dev/sda1", Mount: "/", Total: 100, Free: 90, Room: 80, System: true}, Fixed: d.fixed, Chosen: d.chosen != ""}
+}
+
+func (d *fakeDisks) Places() []Place {
+	d.places++
+	return []Place{{Folder: "/mnt/disk", Exists: true, Total: 1000, Free: 1000, Room: 950}}
+}
+
+func (d *fakeDisks) Look(folder string) Place {
+	p := Place{Folder: folder}
+	if !strings.HasPrefix(folder, "/mnt/") {
+		p.Why = text.Note{Code: "storage.temporary", Args: map[string]string{"folder": folder}}
+	}
+	return p
+}
+
+func (d *fakeDisks) Choose(_ context.Context, _ actor.Actor, folder string) (bool, error) {
+	if p := d.Look(folder); p.Why.Code != "" {
+		return false, &text.Failure{Note: p.Why}
+	}
+	again := d.chosen != folder
+	d.chosen = folder
+	return again, nil
 }

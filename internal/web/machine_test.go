@@ -20,6 +20,7 @@ import (
 	"vigil/internal/media"
 	"vigil/internal/seal"
 	"vigil/internal/settings"
+	"vigil/internal/text"
 	"vigil/internal/worker/wire"
 )
 
@@ -50,6 +51,30 @@ func TestSettings(t *testing.T) {
 	p.refused(422, "invalid", "PUT", "/settings", now)
 	if r := b.recorded(audit.SettingsChange); len(r) != 2 || r[1].Detail["/settingUp"] == "" || !strings.Contains(r[0].Detail["/storage/retentionDays"], "30 -> 90") {
 		t.Errorf("recorded %+v", r)
+	}
+}
+
+func TestStorage(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	if got := p.want(200, "GET", "/storage", nil); got["chosen"] != false || got["fixed"] != nil || len(got["places"].([]any)) != 1 || got["now"].(object)["room"] != 80.0 {
+		t.Errorf("%v", got)
+	}
+	if got := p.want(200, "POST", "/storage/check", object{"folder": "/tmp/x"}, "Accept-Language", "zh-TW"); !strings.Contains(got["why"].(object)["text"].(string), "/tmp/x 屬於系統") {
+		t.Errorf("%v", got)
+	}
+	if got := p.refused(409, "storage-refused", "PUT", "/storage", object{"folder": "/tmp/x"}); !strings.Contains(got["detail"].(string), "such as /srv/video") {
+		t.Errorf("no remedy: %v", got)
+	}
+	p.refused(422, "invalid", "PUT", "/storage", object{"folder": ""})
+	if got := p.want(202, "PUT", "/storage", object{"folder": "/mnt/disk"}); got["again"] != true || b.disks.chosen != "/mnt/disk" {
+		t.Errorf("%v", got)
+	}
+	p.want(200, "PUT", "/storage", object{"folder": "/mnt/disk"})
+	asked := b.disks.places
+	b.disks.fixed = text.Note{Code: "storage.recorded"}
+	if got := p.want(200, "GET", "/storage", nil); got["fixed"].(object)["code"] != "recorded" || b.disks.places != asked {
+		t.Errorf("disks were asked although nothing can be chosen: %v", got)
 	}
 }
 

@@ -45,6 +45,7 @@ type Options struct {
 	Marks      *mark.Store
 	Alerts     Alerts
 	Machine    Machine
+	Disks      Disks
 	ThirdParty func() ([]Part, error)
 	Checker    Checker
 	Hub        *Hub // what the other parts tell who watches /events

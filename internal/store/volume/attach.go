@@ -295,3 +295,76 @@ func (v *Volume) detach(why error) {
 	v.status.Disk = durable.Disk{}
 	v.synchronised()
 }
+
+// Known tells whether a name in a folder is one that a volume has there; so
+// that a folder that is a volume, or was about to become one, can be told from
+// somebody else's.
+func Known(name string) bool {
+	return name == labelName || name == labelName+".tmp" || name == settledName || name == durable.LockName || slices.Contains(folders, name)
+}
+
+// Bare tells whether nothing was ever recorded here that is still there: no
+// segment, finished or not, and nothing in the quarantine.
+func (v *Volume) Bare() (bool, error) {
+	root, err := v.Root()
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range []string{OpenDir, SegmentDir, Quarantine} {
+		if list, err := root.ReadDir(dir); err != nil || len(list) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Unmake makes an ordinary folder again of a bare volume that nobody runs, and
+// lets it go. The label goes last: what a crash leaves can still be attached.
+func (v *Volume) Unmake() error {
+	defer v.Close()
+	bare, err := v.Bare()
+	if err == nil && !bare {
+		err = errors.New("it has footage")
+	}
+	if err != nil {
+		return fmt.Errorf("unmake volume %s: %w", v.cfg.Dir, err)
+	}
+	root, err := v.Root()
+	if err != nil {
+		return err
+	}
+	for _, dir := range folders {
+		if err := removeAll(root, dir, mostDepth); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{settledName, labelName, durable.LockName} {
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return root.SyncDir(".")
+}
+
+// mostDepth is how deep the folders of a volume lie in each other, and some more.
+const mostDepth = 8
+
+// removeAll takes a folder of ours away, which is at most so deep.
+func removeAll(root durable.FS, name string, depth int) error {
+	list, err := root.ReadDir(name)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		at := path.Join(name, e.Name())
+		if e.IsDir() && depth > 0 {
+			err = removeAll(root, at, depth-1)
+		} else {
+			err = root.Remove(at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return root.Remove(name)
+}

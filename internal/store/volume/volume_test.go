@@ -488,3 +488,37 @@ func TestMany(t *testing.T) {
 		}
 	})
 }
+
+// TestUnmake: a volume without footage becomes a folder again, one with some
+// does not, whatever a crash leaves of it in between.
+func TestUnmake(t *testing.T) {
+	b := newBench(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(b.vol.Attach())
+	root, err := b.vol.Root()
+	must(err)
+	must(durable.MkdirAll(root, LedgerDir+"/tile/0/x001"))
+	must(durable.WriteFile(root, LedgerDir+"/tile/0/x001/002", []byte("x")))
+	must(durable.WriteFile(root, OpenDir+"/a.vseg", []byte("footage")))
+	if err := b.vol.Unmake(); err == nil {
+		t.Fatal("a volume with footage was unmade")
+	}
+	b.vol = New(b.cfg)
+	must(b.vol.Attach())
+	root, err = b.vol.Root()
+	must(err)
+	must(root.Remove(OpenDir + "/a.vseg"))
+	must(root.SyncDir(OpenDir))
+	must(b.vol.Unmake())
+	if left, err := b.disk.ReadDir("mnt"); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	b.vol = New(b.cfg)
+	must(b.vol.Attach()) // and may become one again
+	b.vol.Close()
+}
