@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"vigil/internal/simcam"
+	"vigil/internal/simcam/footage"
 )
 
 func main() {
@@ -42,7 +43,7 @@ func main() {
 // run is main without the process. It returns when ctx, -duration or, with
 // -stdin, the input ends.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) error {
-	var cfg simcam.Config
+	cfg := simcam.Config{Footage: footage.All}
 	var n int
 	var source, sound, control, certOut, pathPrefix string
 	var duration time.Duration

@@ -16,6 +16,7 @@ import (
 type cameraCmd struct {
 	List   cameraList   `cmd:"" help:"List the cameras." default:"1"`
 	Add    cameraAdd    `cmd:"" help:"Add a camera; it records at once. Its password is read from VIGIL_CAMERA_PASSWORD."`
+	Demo   cameraDemo   `cmd:"" help:"Add the demonstration camera, which the recorder serves itself; it records at once."`
 	Change cameraChange `cmd:"" help:"Change a camera, or put another device in its place; its footage stays."`
 	Test   cameraTest   `cmd:"" help:"Try a stream and show what comes."`
 	Record cameraRecord `cmd:"" help:"Switch recording on or off."`
@@ -212,6 +213,25 @@ func (a cameraAdd) Run(ctx context.Context, c *cli) error {
 	defer cl.close()
 	var cam cameraInfo
 	if err := cl.call(ctx, "POST", "/cameras", nil, in, &cam); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(cam)
+	}
+	fmt.Fprintln(c.Out, cam.ID, cam.Name)
+	return nil
+}
+
+type cameraDemo struct{}
+
+func (cameraDemo) Run(ctx context.Context, c *cli) error {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	var cam cameraInfo
+	if err := cl.call(ctx, "POST", "/cameras/demo", nil, nil, &cam); err != nil {
 		return err
 	}
 	if c.JSON {

@@ -23,6 +23,7 @@ import (
 	"vigil/internal/conf"
 	"vigil/internal/release"
 	"vigil/internal/text"
+	"vigil/internal/worker/democam"
 	"vigil/internal/worker/ingest"
 	"vigil/internal/worker/picture"
 )
@@ -77,6 +78,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "picture" { // likewise
 		os.Exit(picture.Main(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "demo-camera" { // likewise
+		os.Exit(democam.Main())
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads what we print may go; a recorder goes on, and a command lets go in order
 	syscall.Umask(0o077)           // what is made here is for nobody else, whatever makes it

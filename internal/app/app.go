@@ -44,6 +44,7 @@ type App struct {
 	raised    map[string]string // what was said last of an alert; owned by conduct
 	doors     doors
 	disks     host.Disks
+	demo      demo
 	choosing  sync.Mutex    // held by who chooses the folder for footage
 	again     chan struct{} // one value: the recorder is to end and be opened anew
 	ended     chan struct{} // closed when Run has returned
@@ -101,6 +102,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.mode == Serve {
 		parts = append(parts,
 			part{"worker", a.pool.Run},
+			part{"demo camera", a.runDemo},
 			part{"recorder", a.recorder.Run},
 			part{"conductor", a.conduct},
 			part{"retention", a.retention.Run},
@@ -172,6 +174,7 @@ func (nothing) Down(media.Cause)             {}
 
 // Close closes an App that was opened and not run.
 func (a *App) Close() error {
+	a.demo.close()
 	if a.doors.listener != nil {
 		a.doors.listener.Close()
 	}

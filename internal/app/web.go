@@ -66,7 +66,7 @@ func (a *App) openDoors() (err error) {
 	}
 	d.Server, err = web.New(web.Options{
 		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Pictures: a.pictures, Exports: exports{a.jobs, a}, Layouts: a.layouts, Marks: a.marks,
-		Alerts: alerts{a.alerts}, Machine: machine{a}, Disks: storage{a}, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
+		Alerts: alerts{a.alerts}, Machine: machine{a}, Disks: storage{a}, Demo: a.demo.address, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err
 }

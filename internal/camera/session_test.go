@@ -15,6 +15,7 @@ import (
 	"vigil/internal/camera/rtsp"
 	"vigil/internal/media"
 	"vigil/internal/simcam"
+	"vigil/internal/simcam/footage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,6 +121,7 @@ func sim(t *testing.T, cfg simcam.Config) (*simcam.Camera, func(path string) rts
 		cfg.Streams = []simcam.Stream{{Path: "s", Source: "clock-small", Sound: "alaw"}}
 	}
 	cfg.Reports = 200 * time.Millisecond
+	cfg.Footage = footage.All
 	c, err := simcam.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

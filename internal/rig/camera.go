@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vigil/internal/simcam"
+	"vigil/internal/simcam/footage"
 )
 
 // A Camera is a camera of the recorder.
@@ -21,7 +22,7 @@ type Camera struct {
 // Simulate starts simulated cameras, one for each stream, and adds them.
 func (r *Rig) Simulate(streams ...simcam.Stream) {
 	r.t.Helper()
-	sim, err := simcam.Start(simcam.Config{Streams: streams, Keep: 2 * time.Hour, NoUDP: true})
+	sim, err := simcam.Start(simcam.Config{Footage: footage.All, Streams: streams, Keep: 2 * time.Hour, NoUDP: true})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -83,6 +83,9 @@ type Camera struct {
 	// BasicAuth: the password may be sent as it is, without TLS too.
 	BasicAuth bool      `json:"basicAuth"`
 	Recording Recording `json:"recording"`
+	// Demo: it is the demonstration camera, which this recorder serves itself on the
+	// address of the streams.
+	Demo bool `json:"demo,omitempty"`
 	// RetentionDays; nil: that of Storage, 0: as long as there is space.
 	RetentionDays *int      `json:"retentionDays,omitempty"`
 	Added         time.Time `json:"added"`
@@ -148,6 +151,16 @@ func (d *Doc) Stream(id media.StreamID) (*Camera, *Stream) {
 		}
 	}
 	return nil, nil
+}
+
+// Demo finds the demonstration camera; nil when there is none.
+func (d *Doc) Demo() *Camera {
+	for i := range d.Cameras {
+		if c := &d.Cameras[i]; c.Demo && !c.Gone() {
+			return c
+		}
+	}
+	return nil
 }
 
 // Gone tells whether the camera was removed.

@@ -60,13 +60,13 @@ func Start(cfg Config) (*Camera, error) {
 		return f, nil
 	}
 	for _, s := range cfg.Streams {
-		video, err := load(fmt.Sprintf("video %s %g", s.Source, s.Rate), func() (*film, error) { return loadFilm(s.Source, s.Rate) })
+		video, err := load(fmt.Sprintf("video %s %g", s.Source, s.Rate), func() (*film, error) { return loadFilm(cfg.Footage, s.Source, s.Rate) })
 		if err != nil {
 			return nil, err
 		}
 		var sound *film
 		if s.Sound != "" {
-			if sound, err = load("sound "+s.Sound+" of "+s.Source, func() (*film, error) { return loadSound(s.Sound, s.Source) }); err != nil {
+			if sound, err = load("sound "+s.Sound+" of "+s.Source, func() (*film, error) { return loadSound(cfg.Footage, s.Sound, s.Source) }); err != nil {
 				return nil, err
 			}
 		}

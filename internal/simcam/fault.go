@@ -166,7 +166,7 @@ func (f *Feed) Switch(source string) error {
 	codec := f.video.film.codec
 	rate := f.stream.Rate
 	f.mu.Unlock()
-	film, err := loadFilm(source, rate)
+	film, err := loadFilm(f.cam.cfg.Footage, source, rate)
 	if err != nil {
 		return fmt.Errorf("switch %s: %w", f.stream.Path, err)
 	}

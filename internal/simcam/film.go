@@ -2,8 +2,8 @@ package simcam
 
 import (
 	"bytes"
-	"embed"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,9 +14,6 @@ import (
 
 	"vigil/internal/media"
 )
-
-//go:embed footage/*.mp4 footage/*.mjpeg footage/sound.*
-var footage embed.FS
 
 var (
 	films = map[string]string{
@@ -75,13 +72,21 @@ const (
 	mark             // the place for the mark; payload is its head
 )
 
+// builtIn reads a file of the footage that the camera was given.
+func builtIn(from fs.FS, file string) ([]byte, error) {
+	if from == nil {
+		return nil, fmt.Errorf("%w: the camera was given no footage", fs.ErrNotExist)
+	}
+	return fs.ReadFile(from, file)
+}
+
 // loadFilm reads a film by name. rate is for files that do not say.
-func loadFilm(name string, rate float64) (*film, error) {
-	file, builtIn := films[name]
+func loadFilm(from fs.FS, name string, rate float64) (*film, error) {
+	file, known := films[name]
 	var b []byte
 	var err error
-	if builtIn {
-		b, err = footage.ReadFile("footage/" + file)
+	if known {
+		b, err = builtIn(from, file)
 		rate = mjpegRate
 	} else {
 		file = name
@@ -106,21 +111,21 @@ func loadFilm(name string, rate float64) (*film, error) {
 	if err != nil {
 		return nil, fmt.Errorf("film %q: %w", name, err)
 	}
-	f.face = builtIn && name != "pyramid"
+	f.face = known && name != "pyramid"
 	return f, nil
 }
 
 // loadSound reads a sound by name; source is the film it accompanies.
-func loadSound(name, source string) (*film, error) {
-	file, builtIn := sounds[name]
+func loadSound(from fs.FS, name, source string) (*film, error) {
+	file, known := sounds[name]
 	if name == "source" {
-		file, builtIn = films[source]
+		file, known = films[source]
 		name = source
 	}
 	var b []byte
 	var err error
-	if builtIn {
-		b, err = footage.ReadFile("footage/" + file)
+	if known {
+		b, err = builtIn(from, file)
 	} else {
 		file = name
 		b, err = os.ReadFile(name)
@@ -130,7 +135,7 @@ func loadSound(name, source string) (*film, error) {
 	}
 	var f *film
 	switch ext := filepath.Ext(file); {
-	case builtIn && name == "ulaw":
+	case known && name == "ulaw":
 		f, err = readG711(toMuLaw(b), media.PCMU)
 	case ext == ".alaw":
 		f, err = readG711(b, media.PCMA)

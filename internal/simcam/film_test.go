@@ -15,6 +15,8 @@ import (
 	"github.com/pion/rtp"
 
 	"vigil/internal/media"
+
+	"vigil/internal/simcam/footage"
 )
 
 func TestBuiltInFilms(t *testing.T) {
@@ -30,7 +32,7 @@ func TestBuiltInFilms(t *testing.T) {
 		"clock-mjpeg":      {media.MJPEG, 300, 300, 60},
 		"pyramid":          {media.H264, 120, 4, 4},
 	} {
-		f, err := loadFilm(name, 25)
+		f, err := loadFilm(footage.All, name, 25)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -58,7 +60,7 @@ func TestBuiltInFilms(t *testing.T) {
 		t.Errorf("films %v", videos)
 	}
 	for _, name := range audios {
-		f, err := loadSound(name, "")
+		f, err := loadSound(footage.All, name, "")
 		if err != nil {
 			t.Error(err)
 		} else if s := float64(f.length) / float64(f.clock); s < 11 || s > 21 {
@@ -80,7 +82,7 @@ func TestCutPictures(t *testing.T) {
 	}
 	fragmented := 0
 	for _, name := range []string{"clock", "clock-h265", "pyramid"} {
-		f, err := loadFilm(name, 25)
+		f, err := loadFilm(footage.All, name, 25)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +134,7 @@ func TestCutPictures(t *testing.T) {
 }
 
 func TestCutJPEGAndSound(t *testing.T) {
-	f, err := loadFilm("clock-mjpeg", 0)
+	f, err := loadFilm(footage.All, "clock-mjpeg", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func TestCutJPEGAndSound(t *testing.T) {
 		t.Errorf("picture 33 shows %v, %v; want %v", at, ok, want)
 	}
 
-	s, err := loadSound("aac", "")
+	s, err := loadSound(footage.All, "aac", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func TestCutJPEGAndSound(t *testing.T) {
 // A raw stream read from a file gives the same pictures as the MP4 it came from.
 func TestReadAnnexB(t *testing.T) {
 	for _, name := range []string{"clock-small", "clock-h265"} {
-		want, err := loadFilm(name, 0)
+		want, err := loadFilm(footage.All, name, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +207,7 @@ func TestReadAnnexB(t *testing.T) {
 		if err := os.WriteFile(file, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := loadFilm(file, 12.5)
+		got, err := loadFilm(footage.All, file, 12.5)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +233,7 @@ func TestUnusableFilms(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if f, err := loadFilm(file, 25); err == nil {
+		if f, err := loadFilm(footage.All, file, 25); err == nil {
 			t.Errorf("%s: %d pictures, want an error", name, len(f.units))
 		}
 	}
@@ -240,11 +242,11 @@ func TestUnusableFilms(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if f, err := loadSound(file, ""); err == nil {
+		if f, err := loadSound(footage.All, file, ""); err == nil {
 			t.Errorf("%s: %d frames, want an error", name, len(f.units))
 		}
 	}
-	if _, err := loadSound("source", "clock"); err == nil {
+	if _, err := loadSound(footage.All, "source", "clock"); err == nil {
 		t.Error("the clock has no sound, and yet it was found")
 	}
 }

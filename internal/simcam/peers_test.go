@@ -18,6 +18,8 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/headers"
 	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
+
+	"vigil/internal/simcam/footage"
 )
 
 var allCodecs = []Stream{
@@ -145,7 +147,7 @@ func TestSoundArrivesWhole(t *testing.T) {
 	r := play(t, c, "a", gortsplib.ProtocolTCP)
 	count := func() int { r.mu.Lock(); defer r.mu.Unlock(); return len(r.sound) }
 	eventually(t, "sound", func() bool { return count() > 60 })
-	f, err := loadSound("alaw", "")
+	f, err := loadSound(footage.All, "alaw", "")
 	if err != nil {
 		t.Fatal(err)
 	}

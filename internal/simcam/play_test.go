@@ -3,6 +3,8 @@ package simcam
 import (
 	"testing"
 	"time"
+
+	"vigil/internal/simcam/footage"
 )
 
 // A film of three pictures in 0.3 s, the first of them key.
@@ -11,7 +13,7 @@ func shortFilm() *film {
 }
 
 func TestPlayheadFollowsTheWallClock(t *testing.T) {
-	clock, err := loadFilm("clock-small", 0)
+	clock, err := loadFilm(footage.All, "clock-small", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,10 +17,13 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+
+	"vigil/internal/simcam/footage"
 )
 
 func start(t *testing.T, cfg Config) *Camera {
 	t.Helper()
+	cfg.Footage = footage.All
 	c, err := Start(cfg)
 	if err != nil {
 		t.Fatal(err)

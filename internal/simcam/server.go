@@ -41,6 +41,8 @@ func (c *Camera) start() (*boot, error) {
 	}
 	conf := c.tlsConfig()
 	switch {
+	case c.cfg.Listener != nil:
+		b.srv.Listen = func(string, string) (net.Listener, error) { return listener{c.cfg.Listener}, nil }
 	case c.cfg.SRTP:
 		b.srv.TLSConfig, b.srv.TLSListen = conf, listen
 	case c.cfg.TLS:

@@ -8,6 +8,8 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/pion/rtp"
+
+	"vigil/internal/simcam/footage"
 )
 
 func TestSwitchChangesTheSize(t *testing.T) {
@@ -20,8 +22,8 @@ func TestSwitchChangesTheSize(t *testing.T) {
 	if bytes.Equal(before, after) {
 		t.Error("the SPS did not change")
 	}
-	small, _ := loadFilm("clock-small", 0)
-	big, _ := loadFilm("clock", 0)
+	small, _ := loadFilm(footage.All, "clock-small", 0)
+	big, _ := loadFilm(footage.All, "clock", 0)
 	if !bytes.Equal(before, small.sets[0]) || !bytes.Equal(after, big.sets[0]) {
 		t.Error("an SPS of neither film")
 	}

@@ -19,6 +19,7 @@ package simcam
 import (
 	"fmt"
 	"image"
+	"io/fs"
 	"net"
 	"strings"
 	"time"
@@ -49,6 +50,8 @@ const (
 
 // Config describes a camera.
 type Config struct {
+	Footage     fs.FS         // the built-in films and sounds: package footage; nil: none
+	Listener    net.Listener  // on a loopback address, instead of Addr; only without TLS
 	Addr        string        // loopback address to listen on; "" is 127.0.0.1 with any port
 	TLS         bool          // RTSPS, with a certificate made at start; RTP stays plain inside the TLS connection
 	SRTP        bool          // RTSPS that offers RTP/SAVP keyed by MIKEY; implies TLS
@@ -96,6 +99,12 @@ func ReadClock(img image.Image) (sinceMinute time.Duration, ok bool) {
 
 // check fills in what was left out and refuses what cannot be.
 func (c *Config) check() error {
+	if c.Listener != nil {
+		c.Addr = c.Listener.Addr().String()
+		if c.TLS || c.SRTP {
+			return fmt.Errorf("a listener and TLS")
+		}
+	}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}

@@ -57,6 +57,7 @@ type cameraBody struct {
 	LegacyMD5     bool           `json:"legacyMD5"`
 	BasicAuth     bool           `json:"basicAuth"`
 	RetentionDays int            `json:"retentionDays"`
+	Demo          bool           `json:"demo"`
 	Oldest        *int64         `json:"oldest,omitempty"`
 }
 
@@ -107,7 +108,7 @@ func tracksBody(list []media.Track) []trackBody {
 func (c *call) cameraBody(doc *settings.Doc, cam *settings.Camera, recording map[media.StreamID]bool) cameraBody {
 	b := cameraBody{
 		ID: cam.ID, Name: cam.Name, Removed: cam.Gone(), State: "off", Link: cam.Link, Transport: cam.Transport,
-		Audio: cam.Audio, LegacyMD5: cam.LegacyMD5, BasicAuth: cam.BasicAuth, RetentionDays: doc.Retention(cam), Streams: []streamBody{},
+		Audio: cam.Audio, LegacyMD5: cam.LegacyMD5, BasicAuth: cam.BasicAuth, RetentionDays: doc.Retention(cam), Demo: cam.Demo, Streams: []streamBody{},
 		Recording: recordingBody{On: cam.Recording.On, ArmedBy: cam.Recording.By, Since: some(cam.Recording.Since)},
 	}
 	configure := c.may(access.Configure, cam.ID)
@@ -306,6 +307,9 @@ func (in *cameraInput) camera(c *call, old *settings.Camera) (cam settings.Camer
 	if err := in.password(&cam, old); err != nil {
 		return cam, err
 	}
+	if old != nil && cam.Demo {
+		cam.Demo = slices.EqualFunc(cam.Streams, old.Streams, func(a, b settings.Stream) bool { return a.URL == b.URL }) // another device took its place
+	}
 	if in.Recording != nil {
 		on = *in.Recording
 	}
@@ -345,6 +349,36 @@ func (c *call) addCamera() error {
 	_, _, err = c.Settings.Change(c.who(), func(d *settings.Doc) error {
 		if err := unused(d, &cam); err != nil {
 			return err
+		}
+		at = "/cameras/" + strconv.Itoa(len(d.Cameras))
+		d.Cameras = append(d.Cameras, cam)
+		return nil
+	})
+	if err != nil {
+		return under(err, at)
+	}
+	return c.showCamera(http.StatusCreated, cam.ID)
+}
+
+// addDemo adds the demonstration camera, which the recorder serves itself.
+func (c *call) addDemo() error {
+	address, err := c.Demo()
+	if err != nil {
+		return err
+	}
+	stream := func(kind settings.Kind, path string) settings.Stream {
+		return settings.Stream{ID: media.StreamID(media.NewID[struct{}]()), Kind: kind, URL: "rtsp://" + address + path, Recorded: kind == settings.Main}
+	}
+	now := time.Now()
+	cam := settings.Camera{
+		ID: media.CameraID(media.NewID[struct{}]()), Name: text.Get(c.lang, "demo.name", nil), Demo: true, Link: wire.LinkPlain, Transport: wire.TCP, Added: now,
+		Streams:   []settings.Stream{stream(settings.Main, "/clock"), stream(settings.Second, "/sub")},
+		Recording: settings.Recording{On: true, By: c.who().Name, Since: now.UTC().Round(0)},
+	}
+	at := ""
+	_, _, err = c.Settings.Change(c.who(), func(d *settings.Doc) error {
+		if is := d.Demo(); is != nil {
+			return say(http.StatusConflict, "demo-exists", "name", is.Name)
 		}
 		at = "/cameras/" + strconv.Itoa(len(d.Cameras))
 		d.Cameras = append(d.Cameras, cam)

@@ -31,6 +31,7 @@ var routes = []route{
 
 	{method: "GET", path: "/cameras", action: access.See, do: (*call).listCameras},
 	{method: "POST", path: "/cameras", action: access.Configure, do: (*call).addCamera},
+	{method: "POST", path: "/cameras/demo", action: access.Configure, do: (*call).addDemo},
 	{method: "POST", path: "/cameras/probe", action: access.Configure, do: (*call).probeCamera},
 	{method: "GET", path: "/cameras/{camera}", action: access.See, camera: "camera", do: (*call).getCamera},
 	{method: "PUT", path: "/cameras/{camera}", action: access.Configure, camera: "camera", do: (*call).changeCamera},

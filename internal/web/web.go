@@ -46,6 +46,7 @@ type Options struct {
 	Alerts     Alerts
 	Machine    Machine
 	Disks      Disks
+	Demo       func() (address string, err error) // where the demonstration camera answers, or will: host:port
 	ThirdParty func() ([]Part, error)
 	Checker    Checker
 	Hub        *Hub // what the other parts tell who watches /events

@@ -27,6 +27,7 @@ import (
 
 	"vigil/internal/media"
 	"vigil/internal/simcam"
+	"vigil/internal/simcam/footage"
 )
 
 // sim starts a simulated camera on gortsplib's server.
@@ -38,6 +39,7 @@ func sim(t testing.TB, cfg simcam.Config) *simcam.Camera {
 	if cfg.Reports == 0 {
 		cfg.Reports = 200 * time.Millisecond
 	}
+	cfg.Footage = footage.All
 	c, err := simcam.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

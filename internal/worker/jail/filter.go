@@ -80,6 +80,9 @@ func program(p Profile, info *arch.Info) []bpf.Instruction {
 	if p.Network {
 		each(networkOnly, retAllow)
 	}
+	if p.Serves {
+		each(servesOnly, retAllow)
+	}
 	if p.Program != "" {
 		each(programOnly, retAllow)
 	}

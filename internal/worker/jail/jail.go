@@ -27,6 +27,7 @@ type Profile struct {
 	Name    string
 	Files   []string // may be read; missing ones are skipped
 	Network bool     // may connect by TCP and UDP, and receive by UDP; never listen
+	Serves  bool     // may accept connections on the listening sockets that it was given
 	Program string   // may become this program, and read its libraries; "" : may start nothing
 }
 
@@ -43,6 +44,10 @@ var Ingest = Profile{
 func Picture(decoder string) Profile {
 	return Profile{Name: "picture", Files: []string{"/etc/ld.so.cache"}, Program: decoder}
 }
+
+// Demo is for the demonstration camera: it answers on the one socket it was
+// given, which listens on loopback.
+var Demo = Profile{Name: "demo camera", Serves: true}
 
 // libraries are where the loader finds what a program is linked with.
 var libraries = []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"}

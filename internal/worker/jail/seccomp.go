@@ -38,6 +38,9 @@ var allowed = []string{
 	"sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg", "shutdown", "getsockopt", "setsockopt", "getsockname", "getpeername",
 }
 
+// servesOnly are for profiles that are connected to.
+var servesOnly = []string{"accept4"}
+
 // networkOnly are for profiles with a network. There is no listen and no
 // accept: nobody connects to a worker.
 var networkOnly = []string{"connect", "bind"}
