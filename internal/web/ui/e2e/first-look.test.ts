@@ -45,6 +45,10 @@ test('claim with the code, and not with another', async () => {
   await page.getByRole('alert').waitFor()
   await page.getByLabel('One-time code').fill(rig.code)
   await page.getByRole('button', { name: 'Create the administrator' }).click()
+  await page.getByRole('button', { name: 'Record here' }).click()
+  await page.getByRole('button', { name: 'Add cameras later' }).click()
+  await page.getByRole('link', { name: 'Add cameras' }).click()
+  await page.getByRole('link', { name: 'Add one with all its settings' }).click()
   await page.getByRole('heading', { name: 'Add a camera' }).waitFor()
 })
 

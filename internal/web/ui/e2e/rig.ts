@@ -19,6 +19,7 @@ export class Rig {
   private recorder!: ChildProcess
   private browser!: Browser
   private log = ''
+  private others: ChildProcess[] = []
 
   static async start(): Promise<Rig> {
     const rig = new Rig()
@@ -35,6 +36,15 @@ export class Rig {
   private async film(): Promise<void> {
     this.camera = this.run('bin/simcam', ['-addr', new URL(this.rtsp).host, '-user', 'demo', '-pass', 'camera-Pass-1'])
     await this.line(this.camera, /^ready/m)
+  }
+
+  /** One more simulated camera, with arguments of its own; returns its address without a path. */
+  async another(...args: string[]): Promise<string> {
+    const port = await freePort()
+    const p = this.run('bin/simcam', ['-addr', `127.0.0.1:${port}`, ...args])
+    this.others.push(p)
+    await this.line(p, /^ready/m)
+    return `${args.includes('-tls') ? 'rtsps' : 'rtsp'}://127.0.0.1:${port}`
   }
 
   /** The cameras have no power while something is looked at. */
@@ -58,7 +68,7 @@ export class Rig {
     await this.serve(Number(new URL(this.address).port))
   }
 
-  /** Makes the administrator without the form, and is signed in then. */
+  /** Makes the administrator and ends set-up without its page, and is signed in then. */
   async claim(page: Page, name: string, password: string): Promise<void> {
     await page.goto(this.address)
     const status = await page.evaluate(
@@ -66,6 +76,10 @@ export class Rig {
       [this.code, name, password],
     )
     if (status !== 201) throw new Error(`set-up: ${status}`)
+    await page.evaluate(async () => {
+      const settings = await (await fetch('api/v1/settings')).json()
+      await fetch('api/v1/settings', { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ...settings, settingUp: false }) })
+    })
     await page.reload()
   }
 
@@ -104,6 +118,7 @@ export class Rig {
     await this.browser?.close()
     await end(this.recorder)
     await end(this.camera)
+    await Promise.all(this.others.map((p) => end(p)))
     rmSync(this.dir, { recursive: true, force: true })
   }
 

@@ -19,6 +19,8 @@ export type CameraInput = Schemas['CameraInput']
 export type ProbeInput = Schemas['ProbeInput']
 export type PasswordRules = Schemas['PasswordRules']
 export type Status = Schemas['Status']
+export type Storage = Schemas['Storage']
+export type Place = Schemas['Place']
 export type AuditRecord = Schemas['AuditRecord']
 
 export type Result<T> = { kind: 'ok'; data: T } | { kind: 'aborted' } | { kind: 'error'; problem: Problem }

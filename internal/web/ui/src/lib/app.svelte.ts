@@ -8,6 +8,10 @@ import { units } from './time'
 class App {
   locale = $state<Locale>(initialLocale())
   zone = $state('UTC')
+  /** Set-up goes on: its page shows instead of the others. */
+  settingUp = $state(false)
+  /** Set-up has just ended: the page of live pictures says what was reached. */
+  started = $state(false)
   setup = $state<Setup>()
   session = $state<Session>()
   cameras = $state<Camera[]>([])
@@ -32,7 +36,10 @@ class App {
     this.locale = locale
     localStorage.setItem('vigil.locale', locale)
     this.apply()
-    if (this.session) void this.refresh()
+    if (this.session) {
+      void call('put', '/session/language', { body: { language: locale } }) // of the account, in every browser
+      void this.refresh()
+    }
   }
 
   private apply(): void {
@@ -75,6 +82,11 @@ class App {
 
   async signedIn(session: Session): Promise<void> {
     if (this.setup) this.setup.state = 'done'
+    if (session.language && session.language !== this.locale) {
+      this.locale = session.language
+      localStorage.setItem('vigil.locale', session.language)
+      this.apply()
+    }
     if (!session.passwordMustChange) await this.refresh() // before a page shows: it would say that there are no cameras
     this.session = session
     this.expired = false
@@ -96,7 +108,10 @@ class App {
     if (cameras.kind === 'ok') this.cameras = merge(cameras.data.cameras, this.cameras, heard).sort(byName)
     if (alerts.kind === 'ok') this.alerts = merge(alerts.data.alerts, this.alerts, heard)
     if (exports.kind === 'ok') this.exports = merge(exports.data.exports, this.exports, heard)
-    if (settings.kind === 'ok') this.zone = settings.data.timeZone
+    if (settings.kind === 'ok') {
+      this.zone = settings.data.timeZone
+      this.settingUp = settings.data.settingUp ?? false
+    }
     if (status.kind === 'ok') this.skew = status.data.now - Date.now()
   }
 
