@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -370,6 +371,8 @@ func (t cameraTest) Run(ctx context.Context, c *cli) error {
 	var found struct {
 		Fault       *note   `json:"fault,omitempty"`
 		Tracks      []track `json:"tracks"`
+		FPS         float64 `json:"fps,omitempty"`
+		BitRate     int64   `json:"bitsPerSecond,omitempty"`
 		Notes       []note  `json:"notes"`
 		Certificate *struct {
 			SHA256  string `json:"sha256"`
@@ -387,6 +390,9 @@ func (t cameraTest) Run(ctx context.Context, c *cli) error {
 	} else {
 		for _, t := range found.Tracks {
 			fmt.Fprintln(c.Out, t)
+		}
+		if found.BitRate > 0 {
+			fmt.Fprintln(c.Out, c.say("cli.rates", "fps", strconv.FormatFloat(found.FPS, 'f', 1, 64), "rate", strconv.FormatFloat(float64(found.BitRate)/1e6, 'f', 1, 64)))
 		}
 		for _, n := range found.Notes {
 			fmt.Fprintln(c.Out, n.Text)
