@@ -349,7 +349,7 @@ func (p *places) openVolumes(disk durable.FS, c conf.Config, log *slog.Logger) (
 	if first {
 		doc = shelves{Set: volume.SetID(newID()), Volumes: []shelf{{Dir: p.name("video")}}}
 	}
-	if doc.Next != "" {
+	if doc.Next != "" && c.Video == "" {
 		if err := p.moveVolume(disk, &doc, log); err != nil {
 			return nil, fmt.Errorf("volumes: %w", err)
 		}

@@ -34,6 +34,9 @@ func (s storage) fixed() text.Note {
 		return text.Note{Code: "storage.by-flag"}
 	}
 	v := s.volumes[0]
+	if v.Status().State != volume.Online { // nor is a disk asked that may hang
+		return text.Note{Code: "storage.away"}
+	}
 	switch bare, err := v.Bare(); {
 	case err != nil:
 		return text.Note{Code: "storage.away"}
@@ -113,10 +116,16 @@ func (s storage) Choose(_ context.Context, by actor.Actor, folder string) (again
 	} else if s.chosen.Load() {
 		return false, nil
 	}
-	detail := map[string]string{"was": s.VideoFolder()}
-	if _, err := (audit.Durably{Log: s.places.log}).Record(audit.Record{Actor: by, Action: "volume.choose", Object: folder, Detail: detail}); err != nil {
+	record := audit.Record{Actor: by, Action: "volume.choose", Object: folder, Detail: map[string]string{"was": s.VideoFolder()}}
+	if _, err := (audit.Durably{Log: s.places.log}).Record(record); err != nil {
 		return false, err
 	}
+	defer func() {
+		if err != nil {
+			record.Result, record.Reason = audit.Failed, "storage"
+			_, _ = s.places.log.Record(record) // the disk's error is what counts
+		}
+	}()
 	file := s.shelfFile(durable.OS{})
 	var doc shelves
 	if _, err := file.Load(&doc); err != nil {

@@ -380,6 +380,12 @@ func (c *call) addDemo() error {
 		if is := d.Demo(); is != nil {
 			return say(http.StatusConflict, "demo-exists", "name", is.Name)
 		}
+		used := func(name string) bool {
+			return slices.ContainsFunc(d.Cameras, func(o settings.Camera) bool { return !o.Gone() && strings.EqualFold(o.Name, name) })
+		}
+		for n, name := 2, cam.Name; used(cam.Name); n++ {
+			cam.Name = name + " " + strconv.Itoa(n)
+		}
 		at = "/cameras/" + strconv.Itoa(len(d.Cameras))
 		d.Cameras = append(d.Cameras, cam)
 		return nil

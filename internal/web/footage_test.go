@@ -524,3 +524,33 @@ func TestCameras(t *testing.T) {
 	p.refused(404, "not-found", "PUT", "/cameras/"+id+"/recording", object{"on": true})
 	p.want(201, "POST", "/cameras", in) // its name and address are free again
 }
+
+// The demonstration camera is one at a time, has a name of its own in the
+// caller's language, and is no longer it when another device takes its place.
+func TestDemoCamera(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	p.want(201, "POST", "/cameras", object{"name": "Demo camera", "streams": []object{{"kind": "main", "url": "rtsp://192.0.2.7/demo"}}})
+	got := p.want(201, "POST", "/cameras/demo", nil)
+	id := got["id"].(string)
+	if got["demo"] != true || got["name"] != "Demo camera 2" || got["recording"].(object)["on"] != true || len(got["streams"].([]any)) != 2 || got["streams"].([]any)[0].(object)["url"] != "rtsp://127.0.0.1:8554/clock" {
+		t.Errorf("%v", got)
+	}
+	if no := p.refused(409, "demo-exists", "POST", "/cameras/demo", nil, "Accept-Language", "zh-TW"); !strings.Contains(no["detail"].(string), "Demo camera 2") {
+		t.Errorf("%v", no)
+	}
+	p.want(204, "DELETE", "/cameras/"+id, nil)
+	got = p.want(201, "POST", "/cameras/demo", nil, "Accept-Language", "zh-TW")
+	id = got["id"].(string)
+	if got["name"] != "示範攝影機" {
+		t.Errorf("%v", got["name"])
+	}
+	same := []object{{"kind": "main", "url": "rtsp://127.0.0.1:8554/clock"}, {"kind": "second", "url": "rtsp://127.0.0.1:8554/sub"}}
+	if got := p.want(200, "PUT", "/cameras/"+id, object{"name": "Yard", "streams": same}); got["demo"] != true {
+		t.Errorf("another name: %v", got)
+	}
+	if got := p.want(200, "PUT", "/cameras/"+id, object{"name": "Yard", "streams": []object{{"kind": "main", "url": "rtsp://192.0.2.7/s"}}}); got["demo"] != false {
+		t.Errorf("another device: %v", got)
+	}
+	p.want(201, "POST", "/cameras/demo", nil)
+}

@@ -389,3 +389,24 @@ func TestPage(t *testing.T) {
 		t.Errorf("%d", resp.StatusCode)
 	}
 }
+
+// The language of an account goes with it to every browser.
+func TestLanguageOfAnAccount(t *testing.T) {
+	b := newBench(t)
+	p := b.person()
+	code, _, err := b.auth.NewCode(actor.Actor{Kind: actor.Console, Name: "uid 0"})
+	must(t, err)
+	if got := p.want(201, "POST", "/setup", object{"code": code, "name": "amy", "password": password, "language": "zh-TW"}); got["language"] != "zh-TW" {
+		t.Errorf("%v", got)
+	}
+	if got := p.want(200, "PUT", "/session/language", object{"language": "en"}); got["language"] != "en" {
+		t.Errorf("%v", got)
+	}
+	p.refused(422, "invalid", "PUT", "/session/language", object{"language": "fr"})
+	b.openAuth() // a restart
+	b.srv.Auth = b.auth
+	other := b.person()
+	if got := other.want(200, "POST", "/session", object{"name": "amy", "password": password}); got["language"] != "en" {
+		t.Errorf("%v", got)
+	}
+}

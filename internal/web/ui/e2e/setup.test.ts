@@ -1,6 +1,7 @@
 // Set-up, from an empty state folder to recording: nothing edited, everything on one page.
 
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
@@ -193,6 +194,42 @@ test('later, with the same: what was left is still in its line', async () => {
   await page.getByRole('button', { name: 'Add 1 camera and record' }).click()
   await page.locator('section', { hasText: 'Till' }).locator('.good', { hasText: 'Recording' }).waitFor({ timeout: 40_000 })
 }, min(3))
+
+test('a test can be cancelled, and a host alone is tried encrypted first', async () => {
+  const silent = createServer(() => {}) // takes a connection, and never answers
+  const port = await new Promise<number>((ok) => silent.listen(0, '127.0.0.1', () => ok((silent.address() as AddressInfo).port)))
+  await page.goto(rig.address + '#cameras/add')
+  await page.getByLabel('Addresses of the cameras').fill(`Silent rtsp://127.0.0.1:${port}/s`)
+  await page.getByRole('button', { name: 'Test 1 camera' }).click()
+  await row('Silent').getByText('Testing the stream').waitFor()
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await row('Silent').locator('.bad', { hasText: 'The test was cancelled' }).waitFor({ timeout: 2000 })
+  silent.close()
+  await page.getByLabel('Addresses of the cameras').fill(`Safe ${new URL(vault).host}\nOpen ${new URL(shop).host}`)
+  await page.getByLabel('User for all of them').fill('demo')
+  await page.getByLabel('Password for all of them').fill('another-Pass-2')
+  await page.getByRole('button', { name: 'Test 2 cameras' }).click()
+  await row('Safe').locator('.mono', { hasText: /^[0-9a-f]{64}$/ }).waitFor({ timeout: 40_000 })
+  expect(await row('Safe').innerText()).toContain(`rtsps://${new URL(vault).host}/`)
+  await row('Open').locator('.bad', { hasText: 'Write the path behind its address' }).waitFor({ timeout: 40_000 })
+  await shot('bare')
+})
+
+test('the demo camera goes on after a restart, and so does the language of the account', async () => {
+  await page.getByRole('button', { name: 'Add a demo camera' }).click()
+  await page.getByRole('button', { name: 'Remove the demo camera' }).waitFor()
+  await rig.restart()
+  await page.getByRole('button', { name: '中文' }).click()
+  await page.goto(rig.address + '#cameras')
+  await page.locator('section', { hasText: 'Demo camera' }).locator('.good', { hasText: '錄影中' }).waitFor({ timeout: 40_000 })
+  const other = await rig.page() // another browser, in English
+  await other.goto(rig.address)
+  await other.getByLabel('Name').fill('amy')
+  await other.getByLabel('Password').fill(password)
+  await other.getByRole('button', { name: 'Sign in' }).click()
+  await other.getByRole('navigation').getByText('攝影機').waitFor()
+  await page.getByRole('button', { name: 'English' }).click()
+}, min(2))
 
 test('the place is fixed now, and says why', async () => {
   const s = await page.evaluate(async () => (await fetch('api/v1/storage')).json())
