@@ -15,7 +15,9 @@ func TestMarks(t *testing.T) {
 	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "bob", "role": "operator", "cameras": []string{one.ID.String()}}, object{"name": "eve", "role": "viewer"})
 	amy, bob, eve := b.signIn("amy"), b.signIn("bob"), b.signIn("eve")
 	at := "/cameras/" + one.ID.String() + "/marks"
-	count := func(p *person, query string) int { return len(p.want(200, "GET", "/marks"+query, nil)["marks"].([]any)) }
+	count := func(p *person, query string) int {
+		return len(p.want(200, "GET", "/marks"+query, nil)["marks"].([]any))
+	}
 	if count(amy, "") != 0 {
 		t.Error("marks at first")
 	}
