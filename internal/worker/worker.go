@@ -56,7 +56,7 @@ type Options struct {
 	Program string                    // default /proc/self/exe: the very same program, even when the file was replaced
 	Args    []string                  // default "ingest"
 	Env     []string                  // added to the environment, which is otherwise ours alone
-	UID     int                       // who workers become when the core is root; default 65534
+	UID     int                       // who workers become when the core is root; default one that nobody else has
 	GID     int                       //
 	Sink    func(media.StreamID) Sink // where the batches of a stream go; asked once per stream
 	Events  Events                    //
@@ -109,10 +109,10 @@ func (o *Options) fill(args ...string) {
 		o.Args = args
 	}
 	if o.UID == 0 {
-		o.UID = 65534
+		o.UID = ownUser()
 	}
 	if o.GID == 0 {
-		o.GID = 65534
+		o.GID = o.UID
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
