@@ -1,7 +1,7 @@
 // Command simcam is simulated cameras as a process: for the demonstration, for
 // load, and for tests that kill things. It serves loopback only.
 //
-//	simcam                                     the demonstration camera: /clock /sub /aac /g711 /h265
+//	simcam                                     the demonstration camera: /clock /sub /aac /g711 /h265 /mjpeg
 //	simcam -n 64 -source clock                 /cam0 ... /cam63
 //	simcam -stream front=clock+aac -stream gate=film.mp4+source -user admin -pass x -tls -certout ca.pem
 //

@@ -82,6 +82,24 @@ func (p *pictures) still(ctx context.Context, id media.StreamID, at time.Time) (
 	return s, err
 }
 
+func (p *pictures) Recode(tracks []media.Track) (web.Recoding, []media.Track, error) {
+	now, changes := worker.Recoded(tracks)
+	if !changes {
+		return nil, nil, nil
+	}
+	r, err := p.decoder.Recode(tracks)
+	switch {
+	case errors.Is(err, worker.ErrNoDecoder):
+		err = fmt.Errorf("%w: %w", web.ErrNoDecoder, err)
+	case errors.Is(err, worker.ErrTooManyRecodes):
+		err = fmt.Errorf("%w: %w", web.ErrTooMany, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, now, nil
+}
+
 func (p *pictures) JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error) {
 	b, err := p.decoder.JPEG(ctx, worker.Still{Of: id, Track: track, Unit: unit, Width: width})
 	switch {

@@ -79,7 +79,7 @@ type Stream struct {
 }
 
 // Demo returns the streams of the demonstration camera: "clock" with the clock
-// over a street scene, "sub" the same in small, "aac" and "g711" with sound,
+// over a street scene, "sub" the same in small, "aac" and "g711" with sound, "mjpeg",
 // "h265".
 func Demo() []Stream {
 	return []Stream{
@@ -88,6 +88,7 @@ func Demo() []Stream {
 		{Path: "aac", Source: "clock", Sound: "aac"},
 		{Path: "g711", Source: "clock", Sound: "alaw"},
 		{Path: "h265", Source: "clock-h265-small"},
+		{Path: "mjpeg", Source: "clock-mjpeg"},
 	}
 }
 

@@ -239,6 +239,10 @@ const liveWait = 12 * time.Second
 //
 //vigil:clause 5.5.1.1
 func (c *call) watchLive() error {
+	recode, err := c.recode()
+	if err != nil {
+		return err
+	}
 	w, err := c.watch()
 	if err != nil {
 		return err
@@ -255,7 +259,7 @@ func (c *call) watchLive() error {
 	first, cancel := context.WithTimeout(w.ctx, liveWait)
 	defer cancel()
 	var tracks *media.Tracks
-	var cut *cut
+	var out *outlet
 	for {
 		ctx := w.ctx
 		if tracks == nil {
@@ -280,24 +284,23 @@ func (c *call) watchLive() error {
 		b := it.Batch
 		if tracks == nil {
 			tracks = b.Tracks
-			if cut, err = newCut(tracks.List, tracks.Init); err == nil {
-				err = c.note(audit.ViewLive, c.camera.Name, map[string]string{"stream": c.stream.ID.String()})
-			}
-			if err == nil {
-				h := c.w.Header()
-				h.Set("Vigil-Start", strconv.FormatInt(ms(b.Units[0].DTS.Time()), 10))
-				c.video(cut)
-				err = w.send(cut.init)
-			} else {
+			if out, err = w.outlet(tracks.List, tracks.Init, recode); err != nil {
 				b.Release()
 				return err
 			}
+			defer out.close()
+			if err = c.note(audit.ViewLive, c.camera.Name, map[string]string{"stream": c.stream.ID.String()}); err != nil {
+				b.Release()
+				return err
+			}
+			c.w.Header().Set("Vigil-Start", strconv.FormatInt(ms(b.Units[0].DTS.Time()), 10))
+			err = out.begin()
 		} else if b.Tracks != tracks {
 			b.Release()
 			return nil // another coding: the caller asks again
 		}
 		if err == nil {
-			err = cut.fragment(b.Fragment, w.send)
+			err = out.fragment(b.Fragment)
 		}
 		b.Release()
 		if err != nil {
@@ -314,17 +317,6 @@ func (c *call) notLive() error {
 	}
 	p.retry = 5
 	return p
-}
-
-// video writes the head of an answer with video.
-func (c *call) video(cut *cut) {
-	h := c.w.Header()
-	h.Set("Content-Type", mediaType(cut.tracks))
-	h.Set("Cache-Control", "no-store")
-	if cut.muted != "" {
-		h.Set("Vigil-Muted", cut.muted)
-	}
-	c.w.WriteHeader(http.StatusOK)
 }
 
 // mostAtOnce bounds one answer with stored video: a caller that wants more asks
@@ -350,6 +342,10 @@ func (c *call) watchStored() error {
 	if !to.After(from) {
 		return mistake("?to", "range")
 	}
+	recode, err := c.recode()
+	if err != nil {
+		return err
+	}
 	w, err := c.watch()
 	if err != nil {
 		return err
@@ -363,10 +359,11 @@ func (c *call) watchStored() error {
 		return c.nothing()
 	}
 	defer clip.Close()
-	cut, err := newCut(clip.Tracks, clip.Init)
+	out, err := w.outlet(clip.Tracks, clip.Init, recode)
 	if err != nil {
 		return err
 	}
+	defer out.close()
 	detail := map[string]string{"stream": c.stream.ID.String(), "from": clip.Start.UTC().Format(time.RFC3339Nano), "to": clip.End.UTC().Format(time.RFC3339Nano)}
 	if err := c.note(audit.ViewPlay, c.camera.Name, detail); err != nil {
 		return err
@@ -377,21 +374,22 @@ func (c *call) watchStored() error {
 	if !clip.Next.IsZero() {
 		h.Set("Vigil-Next", strconv.FormatInt(ms(clip.Next), 10))
 	}
-	c.video(cut)
-	err = w.send(cut.init)
+	err = out.begin()
 	for err == nil {
 		var b []byte
 		if b, err = clip.Fragment(w.ctx); err == nil {
-			err = cut.fragment(b, w.send)
+			err = out.fragment(b)
 		}
 	}
-	if !errors.Is(err, io.EOF) {
-		if w.ctx.Err() == nil {
-			c.Log.Warn("playback broke off", "camera", c.camera.ID, "err", err)
+	if errors.Is(err, io.EOF) {
+		if err = out.end(); err == nil {
+			return nil
 		}
-		panic(http.ErrAbortHandler) // the caller must see that this is not the end
 	}
-	return nil
+	if w.ctx.Err() == nil {
+		c.Log.Warn("playback broke off", "camera", c.camera.ID, "err", err)
+	}
+	panic(http.ErrAbortHandler) // the caller must see that this is not the end
 }
 
 // mediaType is the type of a stream with these tracks (RFC 6381). A coding that

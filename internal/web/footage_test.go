@@ -318,6 +318,68 @@ func TestStored(t *testing.T) {
 	}
 }
 
+// An echo is an encoder that changes nothing but says that it had everything.
+type echo struct {
+	*io.PipeReader
+	w      *io.PipeWriter
+	closed int
+}
+
+func newEcho() *echo {
+	r, w := io.Pipe()
+	return &echo{PipeReader: r, w: w}
+}
+
+func (e *echo) Write(b []byte) (int, error) { return e.w.Write(b) }
+func (e *echo) End() error {
+	_, err := e.w.Write([]byte("all of it"))
+	return errors.Join(err, e.w.Close())
+}
+func (e *echo) Close() error { e.closed++; return errors.Join(e.PipeReader.Close(), e.w.Close()) }
+
+// TestRecodedFootage: who asks for it gets what browsers play, through the encoder, and to its end; what
+// is that already goes as it is; when there is no place or no encoder it is said.
+func TestRecodedFootage(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	cam := b.camera("Door")
+	path := "/streams/" + cam.Streams[0].ID.String() + "/video.mp4?from=1000000000000&to=1000000010000&recode="
+	p.refused(422, "invalid", "GET", path+"maybe", nil)
+	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264, pcma), 12, -1)
+	resp, got := p.do("GET", path+"true", nil)
+	if resp.Header.Get("Vigil-Recoded") != "false" || resp.Header.Get("Vigil-Muted") == "" || len(got) == 0 {
+		t.Errorf("%v", resp.Header)
+	}
+	e := newEcho()
+	b.pictures.recoding = e
+	resp, got = p.do("GET", path+"true", nil)
+	if resp.Header.Get("Vigil-Recoded") != "true" || resp.Header.Get("Vigil-Muted") != "" || resp.Header.Get("Content-Type") != `video/mp4; codecs="avc1.4d4029"` {
+		t.Errorf("%v", resp.Header)
+	}
+	if s := string(got); !strings.Contains(s, "picture 0011") || !strings.Contains(s, "sound") || !strings.HasSuffix(s, "all of it") || e.closed == 0 {
+		t.Errorf("%d bytes, closed %d", len(got), e.closed)
+	}
+	// What does not verify breaks off here too, and nothing is left behind.
+	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264), 12, 5)
+	e = newEcho()
+	b.pictures.recoding = e
+	resp, err := p.http.Do(p.request("GET", base+path+"true", nil))
+	must(t, err)
+	if _, err = io.ReadAll(resp.Body); err == nil {
+		t.Error("broken footage ends as if it were whole")
+	}
+	resp.Body.Close()
+	if e.closed == 0 {
+		t.Error("the encoder is not closed")
+	}
+	b.pictures.err = ErrTooMany
+	p.refused(503, "too-many-recodes", "GET", path+"true", nil)
+	b.pictures.err = ErrNoDecoder
+	p.refused(503, "no-picture-decoder", "GET", path+"true", nil)
+	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264), 12, -1)
+	p.want(200, "GET", path+"false", nil)
+}
+
 func TestTimeline(t *testing.T) {
 	b := newBench(t)
 	p := b.admin()

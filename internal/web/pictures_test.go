@@ -20,6 +20,15 @@ type fakePictures struct {
 	err    error
 	made   int
 	newest bool // was asked for
+
+	recoding Recoding // nil: nothing needs one
+}
+
+func (f *fakePictures) Recode(tracks []media.Track) (Recoding, []media.Track, error) {
+	if f.recoding == nil || f.err != nil {
+		return nil, nil, f.err
+	}
+	return f.recoding, []media.Track{{Number: 1, Codec: media.H264, Codecs: "avc1.4d4029"}}, nil
 }
 
 func (f *fakePictures) Find(_ context.Context, _ media.StreamID, at time.Time) (*Picture, error) {

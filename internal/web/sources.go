@@ -129,6 +129,9 @@ type Pictures interface {
 	Find(ctx context.Context, id media.StreamID, at time.Time) (*Picture, error)
 	// JPEG decodes a random access unit of a stream's video; width is pixels at most, 0 as it is.
 	JPEG(ctx context.Context, id media.StreamID, track media.Track, unit []byte, width int) ([]byte, error)
+	// Recode begins to code a stream anew in what every browser plays, and returns the tracks that come
+	// out. Nil and no error: it is that already. ErrTooMany: as many are coded as the machine bears.
+	Recode(tracks []media.Track) (Recoding, []media.Track, error)
 }
 
 // A Picture is one that was found.

@@ -58,6 +58,7 @@ type Pictures struct {
 
 	mu       sync.Mutex
 	decoders map[decoderKey]*decoder // guarded by mu
+	recodes  int                     // guarded by mu
 	freed    chan struct{}           // closed and made anew when one has become free; guarded by mu
 	closed   bool                    // guarded by mu
 }
@@ -231,15 +232,23 @@ type decoder struct {
 
 // start starts the process.
 func (p *Pictures) start(d *decoder, s *Still) error {
-	program, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		return ErrNoDecoder
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	proc, in, out, logged, err := p.launch(arguments(s))
 	if err != nil {
 		return err
 	}
-	defer null.Close()
+	d.proc, d.stdin = proc, in
+	listen(logged, p.o.Log.With("decoder", proc.Pid, "stream", s.Of), slog.LevelDebug)
+	go d.read(out)
+	return nil
+}
+
+// launch starts ffmpeg in the jail and returns it with our ends of its standard
+// input, output and error output.
+func (p *Pictures) launch(args []string) (proc *os.Process, in, out, logged *os.File, err error) {
+	program, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		return nil, nil, nil, nil, ErrNoDecoder
+	}
 	var pipes [3][2]*os.File
 	for i := range pipes {
 		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
@@ -247,12 +256,12 @@ func (p *Pictures) start(d *decoder, s *Still) error {
 				q[0].Close()
 				q[1].Close()
 			}
-			return fmt.Errorf("start decoder: %w", err)
+			return nil, nil, nil, nil, fmt.Errorf("start ffmpeg: %w", err)
 		}
 	}
 	theirs := []*os.File{pipes[0][0], pipes[1][1], pipes[2][1]}
 	argv := append([]string{"vigil"}, p.o.Args...)
-	d.proc, err = p.spawner.fork(&p.o, append(append(argv, program), arguments(s)...), environment(p.o.Env), theirs...)
+	proc, err = p.spawner.fork(&p.o, append(append(argv, program), args...), environment(p.o.Env), theirs...)
 	for _, f := range theirs {
 		f.Close()
 	}
@@ -260,12 +269,9 @@ func (p *Pictures) start(d *decoder, s *Still) error {
 		pipes[0][1].Close()
 		pipes[1][0].Close()
 		pipes[2][0].Close()
-		return fmt.Errorf("start decoder: %w", err)
+		return nil, nil, nil, nil, fmt.Errorf("start ffmpeg: %w", err)
 	}
-	d.stdin = pipes[0][1]
-	listen(pipes[2][0], p.o.Log.With("decoder", d.proc.Pid, "stream", s.Of), slog.LevelDebug)
-	go d.read(pipes[1][0])
-	return nil
+	return proc, pipes[0][1], pipes[1][0], pipes[2][0], nil
 }
 
 // end kills the process, if it was started; its reader buries it.

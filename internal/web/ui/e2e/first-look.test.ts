@@ -144,12 +144,34 @@ test('export: an ordinary MP4 of the range', async () => {
   expect(Number(probe.format.duration)).toBeLessThan(12)
 })
 
-test('a coding that the browser does not know is said, not shown black', async () => {
-  const id = rig.addCamera('Yard', '/h265')
+test('a coding that the browser does not know is converted, live and stored, and never black', async () => {
+  for (const [name, path] of [['Yard', '/h265'], ['Attic', '/mjpeg']] as const) {
+    const id = rig.addCamera(name, path)
+    await page.goto(rig.address + '#watch/' + id)
+    await page.reload()
+    await until(`a live picture of ${name}`, async () => apart((await clock()).shown, Date.now()) < 3000, 40_000)
+    await page.getByText('converted', { exact: true }).waitFor()
+    const then = Date.now()
+    await until('some footage', () => Promise.resolve(Date.now() - then > 4000))
+    await page.goto(rig.address + `#watch/${id}?t=${then}`)
+    await until(`a stored picture of ${name}`, async () => {
+      const { shown, claimed } = await clock()
+      return Date.now() - claimed > 2000 && apart(shown, claimed) < 400
+    }, 40_000)
+    await shot('converted-' + name)
+  }
+})
+
+test('sound that no browser plays is converted when it is to be heard', async () => {
+  const id = rig.addCamera('Shop', '/g711', undefined, '--audio')
   await page.goto(rig.address + '#watch/' + id)
   await page.reload()
-  await page.getByText(/This browser cannot play H\.265/).waitFor({ timeout: 40_000 })
-  await shot('unsupported')
+  await until('a live picture', async () => apart((await clock()).shown, Date.now()) < 3000, 40_000)
+  expect(await page.getByText('converted', { exact: true }).count()).toBe(0)
+  await page.getByRole('button', { name: 'Sound' }).click()
+  await page.getByText('converted', { exact: true }).waitFor()
+  await until('a live picture with sound', async () => apart((await clock()).shown, Date.now()) < 3000, 40_000)
+  await until('sound', () => page.locator('video').evaluate((v: HTMLVideoElement & { webkitAudioDecodedByteCount?: number }) => (v.webkitAudioDecodedByteCount ?? 0) > 1000))
 })
 
 test('a restart of the recorder under the page: pictures come back by themselves', async () => {

@@ -73,6 +73,7 @@ export class Player {
     private readonly feed: Feed,
     private readonly report: (s: State) => void,
     private readonly hear: (s: Sound) => void = () => {},
+    private readonly recoded: (yes: boolean) => void = () => {},
   ) {
     this.timer = setInterval(() => this.tend(), 200)
     video.addEventListener('loadedmetadata', this.reachGoal)
@@ -334,6 +335,7 @@ export class Player {
       if (!buffer) buffer = source.addSourceBuffer(type)
       else buffer.changeType(type)
 
+      this.recoded(response.headers.get('Vigil-Recoded') === 'true')
       this.hear(response.headers.get('Vigil-Muted') ? 'not-playable' : /mp4a|opus/i.test(type) ? 'heard' : 'none')
       this.shown()
       const splitter = new Splitter()
