@@ -83,10 +83,10 @@ export class Rig {
     await page.reload()
   }
 
-  /** Adds a camera by the command line, and returns its id. */
+  /** Adds a camera by the command line, and returns its id. A path without an address is one of the first simulated camera. */
   addCamera(name: string, path: string, second?: string, ...more: string[]): string {
     if (second) more.push('--second', this.rtsp + second)
-    const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', this.rtsp + path, ...more, '--user', 'demo', '--link', 'plain'], {
+    const said = execFileSync(join(root, 'bin/vigil'), ['camera', 'add', '--state', join(this.dir, 'state'), '--name', name, '--url', path.startsWith('/') ? this.rtsp + path : path, ...more, '--user', 'demo', '--link', 'plain'], {
       env: { ...process.env, VIGIL_CAMERA_PASSWORD: 'camera-Pass-1' }, encoding: 'utf8',
     })
     return said.split(' ')[0]!

@@ -37,6 +37,27 @@ export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ s
   return { shown, claimed: (apart(shown, before) < apart(shown, after) ? before : after) % 60_000 }
 }
 
+/** The burnt-in clocks of all videos that match, of one screenshot of the window: what was on the screen at one moment. Null where there is none. */
+export async function clocks(page: Page, which: string): Promise<(number | null)[]> {
+  const png = (await page.screenshot()).toString('base64')
+  return page.evaluate<(number | null)[]>(`(async () => {
+    const CELLS = 20, HEIGHT = 15, N = 5
+    const readClock = ${readClock.toString()}
+    const bytes = Uint8Array.from(atob('${png}'), (c) => c.charCodeAt(0))
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }))
+    const ratio = bitmap.width / innerWidth
+    return [...document.querySelectorAll(${JSON.stringify(which)})].map((v) => {
+      const b = v.getBoundingClientRect()
+      const scale = Math.min(b.width / v.videoWidth, b.height / v.videoHeight)
+      const w = v.videoWidth * scale, h = v.videoHeight * scale
+      if (!w || !h) return null
+      const c = new OffscreenCanvas(v.videoWidth, v.videoHeight).getContext('2d')
+      c.drawImage(bitmap, (b.x + (b.width - w) / 2) * ratio, (b.y + (b.height - h) / 2) * ratio, w * ratio, h * ratio, 0, 0, v.videoWidth, v.videoHeight)
+      return readClock(c.getImageData(0, 0, v.videoWidth, v.videoHeight))
+    })
+  })()`)
+}
+
 /** The clock in an image of the page, ms since the epoch modulo a minute. */
 export function clockIn(page: Page, selector: string): Promise<number | null> {
   return page.evaluate<number | null>(`(async () => {

@@ -43,7 +43,7 @@ const lastReach = 600_000 // then more and more: there may be a gap
 const setBack = 0.5 // seconds by which times go back when a clock was set
 const reachable = 15 // seconds beyond what is fetched that are waited for; farther away is asked for anew
 const jump = 0.5 // seconds off the clock from which on a player seeks; what is less it makes up by its speed
-const near = { stands: 0.02, waits: 0.2 } // seconds off it that a picture which stands may be
+const near = { stands: 0.002, waits: 0.2 } // seconds off it that a picture which stands may be
 const rest = 3000 // ms without asking after there was nothing, or something went wrong
 const maxClocks = 500
 
