@@ -352,6 +352,7 @@ type fakeFootage struct {
 	line   Timeline
 	clip   func() *Clip
 	from   time.Time
+	to     time.Time
 	closed int
 }
 
@@ -363,8 +364,8 @@ func (f *fakeFootage) Timeline(context.Context, media.StreamID, time.Time, time.
 	return f.line, nil
 }
 
-func (f *fakeFootage) Play(_ context.Context, _ media.StreamID, from, _ time.Time, _ time.Duration) (*Clip, error) {
-	f.from = from
+func (f *fakeFootage) Play(_ context.Context, _ media.StreamID, from, to time.Time, _ time.Duration) (*Clip, error) {
+	f.from, f.to = from, to
 	if f.clip == nil {
 		return nil, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vigil/internal/access"
@@ -351,7 +352,19 @@ func (c *call) watchStored() error {
 		return err
 	}
 	defer w.close()
-	clip, err := c.Footage.Play(w.ctx, c.stream.ID, from, to, mostAtOnce)
+	// A page that has enough for now gives an answer back and asks on later: the rest of what was recorded as watched is not
+	// recorded again, and ends the answer. What is watched a second time is.
+	who := c.holder() + " " + c.stream.ID.String()
+	known, goesOn := c.watched.goesOn(who, from, time.Now())
+	goesOn = goesOn && known.Before(to)
+	if !goesOn {
+		known = to
+	}
+	clip, err := c.Footage.Play(w.ctx, c.stream.ID, from, known, mostAtOnce)
+	if err == nil && clip == nil && goesOn {
+		goesOn = false
+		clip, err = c.Footage.Play(w.ctx, c.stream.ID, from, to, mostAtOnce)
+	}
 	if err != nil {
 		return err
 	}
@@ -360,13 +373,20 @@ func (c *call) watchStored() error {
 	}
 	defer clip.Close()
 	out, err := w.outlet(clip.Tracks, clip.Init, recode)
+	if goesOn && clip.Next.IsZero() {
+		clip.Next = known
+	}
+	cut, err := newCut(clip.Tracks, clip.Init)
 	if err != nil {
 		return err
 	}
 	defer out.close()
 	detail := map[string]string{"stream": c.stream.ID.String(), "from": clip.Start.UTC().Format(time.RFC3339Nano), "to": clip.End.UTC().Format(time.RFC3339Nano)}
-	if err := c.note(audit.ViewPlay, c.camera.Name, detail); err != nil {
-		return err
+	if !goesOn {
+		if err := c.note(audit.ViewPlay, c.camera.Name, detail); err != nil {
+			return err
+		}
+		c.watched.add(who, from, clip.End, time.Now())
 	}
 	h := c.w.Header()
 	h.Set("Vigil-Start", strconv.FormatInt(ms(clip.Start), 10))
@@ -390,6 +410,41 @@ func (c *call) watchStored() error {
 		c.Log.Warn("playback broke off", "camera", c.camera.ID, "err", err)
 	}
 	panic(http.ErrAbortHandler) // the caller must see that this is not the end
+}
+
+// watched remembers up to when footage was recorded as watched by whom, and from
+// where it was asked for last. Safe for many callers.
+type watched struct {
+	mu   sync.Mutex
+	last map[string]watchedPart // guarded by mu
+}
+
+type watchedPart struct{ asked, to, at time.Time }
+
+const goesOnFor = time.Hour // a picture that stands for longer is a new look
+
+// goesOn tells up to when the footage from an instant on is recorded as watched, if
+// somebody goes on with it.
+func (w *watched) goesOn(who string, from, now time.Time) (to time.Time, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.last[who]
+	age := now.Sub(p.at)
+	if !from.After(p.asked) || !from.Before(p.to) || age < 0 || age > goesOnFor {
+		return to, false
+	}
+	p.asked = from
+	w.last[who] = p
+	return p.to, true
+}
+
+func (w *watched) add(who string, asked, to, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.last) >= maxLooks || w.last == nil {
+		w.last = map[string]watchedPart{} // some are recorded again
+	}
+	w.last[who] = watchedPart{asked, to, now}
 }
 
 // mediaType is the type of a stream with these tracks (RFC 6381). A coding that

@@ -304,6 +304,19 @@ func TestStored(t *testing.T) {
 	if got := b.recorded(audit.ViewPlay); len(got) != 2 || got[0].Detail["from"] != "2001-09-09T01:46:40Z" || got[0].Camera != cam.ID {
 		t.Errorf("recorded %+v", got)
 	}
+	// Who goes on with what is recorded as watched gets the rest of it, without another record; then there is one again.
+	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264), 12, -1)
+	for _, x := range []struct {
+		from    string
+		to      int64
+		records int
+	}{{"1000000001000", 1000000003000, 2}, {"1000000002000", 1000000003000, 2}, {"1000000001500", 1000000010000, 3}, {"1000000003001", 1000000010000, 4}} {
+		p.do("GET", path+"?from="+x.from+"&to=1000000010000", nil)
+		if n := len(b.recorded(audit.ViewPlay)); n != x.records || b.footage.to.UnixMilli() != x.to {
+			t.Errorf("from %s: to %v, %d records", x.from, b.footage.to.UnixMilli(), n)
+		}
+	}
+	b.footage.closed = 2
 	// What does not verify is not sent, and the caller sees that it broke off.
 	b.footage.clip = clip(t, tracks(t, cam.Streams[0].ID, h264), 12, 5)
 	resp, err := p.http.Do(p.request("GET", base+path+"?from=1000000000000", nil))

@@ -56,15 +56,17 @@ type Options struct {
 // A Server answers requests. Serve and ServeControl are its parts.
 type Server struct {
 	Options
-	mux    *http.ServeMux
-	page   *page
-	cross  *http.CrossOriginProtection
-	rates  rates
-	slots  slots
-	looks  looks
-	probes chan struct{}
-	done   chan struct{} // closed when the server stops: long answers end
-	stop   sync.Once
+	mux   *http.ServeMux
+	page  *page
+	cross *http.CrossOriginProtection
+	rates rates
+	slots slots
+	looks looks
+
+	watched watched
+	probes  chan struct{}
+	done    chan struct{} // closed when the server stops: long answers end
+	stop    sync.Once
 }
 
 // New makes a server; nothing listens yet.
