@@ -63,6 +63,19 @@ func TestMoveFootage(t *testing.T) {
 		}
 	}
 	id := a.volumes[0].ID()
+	// A start that was killed after it had labelled the new folder and before it had remembered that.
+	if err := os.MkdirAll(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var doc shelves
+	if _, err := a.shelfFile(durable.OS{}).Load(&doc); err != nil {
+		t.Fatal(err)
+	}
+	cut := a.newVolume(durable.OS{}, doc.Set, shelf{Dir: disk}, a.log)
+	if err := cut.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	cut.Close()
 	choose(a, disk)
 
 	a = start()
