@@ -10,6 +10,8 @@ class App {
   zone = $state('UTC')
   /** Set-up goes on: its page shows instead of the others. */
   settingUp = $state(false)
+  /** The recorder starts anew because it was asked to: that it does not answer is no trouble. */
+  expected = $state(false)
   /** Set-up has just ended: the page of live pictures says what was reached. */
   started = $state(false)
   setup = $state<Setup>()
