@@ -372,11 +372,10 @@ func (c *call) watchStored() error {
 		return c.nothing()
 	}
 	defer clip.Close()
-	out, err := w.outlet(clip.Tracks, clip.Init, recode)
 	if goesOn && clip.Next.IsZero() {
 		clip.Next = known
 	}
-	cut, err := newCut(clip.Tracks, clip.Init)
+	out, err := w.outlet(clip.Tracks, clip.Init, recode)
 	if err != nil {
 		return err
 	}
