@@ -305,7 +305,8 @@ test('a link to an instant: copied by a key, and nothing without the right', asy
   await page.unrouteAll()
 })
 
-test('how long the first picture takes after a click, and the picture under the pointer', async () => {
+// A measurement, so not among the tests: `make bench` runs it.
+test.runIf(process.env.VIGIL_BENCH)('how long the first picture takes after a click, and the picture under the pointer', async () => {
   await visit(`#watch/${nine[0]}`)
   await page.getByRole('button', { name: 'Hour', exact: true }).click()
   await until(page, 'the hour', async () => Math.abs((await span()) - hour) < 1)
