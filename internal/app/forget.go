@@ -19,13 +19,16 @@ const (
 
 // forget takes removed cameras out of the settings once their last footage is
 // gone: their name stood beside it. Without that the list of the removed would fill up,
-// and refuse every further change.
+// and refuse every further change. Old passwords of cameras go likewise.
 func (a *App) forget(ctx context.Context) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	for {
 		if err := a.forgetRemoved(time.Now()); err != nil {
 			a.log.Warn("removed cameras could not be forgotten", "err", err) // the next time
+		}
+		if err := a.settings.Forget(); err != nil {
+			a.log.Warn("old passwords of cameras could not be forgotten", "err", err) // likewise
 		}
 		select {
 		case <-ctx.Done():

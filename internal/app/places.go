@@ -117,6 +117,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}); err != nil {
 		return nil, err
 	}
+	if err := p.settings.Anew(); err != nil {
+		log.Warn("the changes of settings that are remembered cannot be read and begin anew", "err", err)
+	}
 	for _, f := range []document.File{p.clockFile(), p.certificateFile()} { // read later, when much is under way
 		if _, err := f.Load(new(json.RawMessage)); errors.Is(err, document.ErrNewer) {
 			return nil, err

@@ -1,8 +1,6 @@
 package settings
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,9 +24,10 @@ type change struct {
 
 // The actions of this package in the audit log, besides those of audit.
 const (
-	recordingOn  audit.Action = "recording.on"
-	recordingOff audit.Action = "recording.off"
-	cameraForget audit.Action = "camera.forget" // its last footage is gone
+	recordingOn   audit.Action = "recording.on"
+	recordingOff  audit.Action = "recording.off"
+	cameraRestore audit.Action = "camera.restore" // a removed one is there again
+	cameraForget  audit.Action = "camera.forget"  // its last footage is gone
 )
 
 // Bounds of a record, within those of audit.
@@ -41,65 +40,89 @@ func (c change) record(by actor.Actor, at time.Time, result audit.Result, reason
 	return audit.Record{At: at, Actor: by, Action: c.action, Object: c.object, Camera: c.camera, Result: result, Reason: reason, Detail: c.detail}
 }
 
-// diff lists what differs, secrets masked. Switching recording is a record of
-// its own: it arms.
-func diff(old, now *Doc) (list []change) {
-	was, is := *old, *now
-	was.Cameras, is.Cameras, was.Version, is.Version = nil, nil, 0, 0
-	if d := compare(was, is); len(d) > 0 {
-		list = append(list, change{action: audit.SettingsChange, object: "settings", detail: d})
+// records tells what edits are in the words of the audit log, secrets masked.
+// Switching recording is a record of its own: it arms.
+func records(list []edit, why Cause) (out []change) {
+	for i := 0; i < len(list); {
+		one := list[i:]
+		if n := slices.IndexFunc(one, func(e edit) bool { return e.Camera != list[i].Camera }); n > 0 {
+			one = one[:n]
+		}
+		i += len(one)
+		out = append(out, recordsOf(one)...)
 	}
-	for i := range now.Cameras {
-		c := &now.Cameras[i]
-		before := old.Camera(c.ID)
-		switch {
-		case before == nil:
-			list = append(list, change{audit.CameraAdd, c.ID, c.Name, compare(nil, *c)})
-			if c.Recording.On {
-				list = append(list, change{recordingOn, c.ID, c.Name, nil})
+	for i := range out {
+		for k, v := range why.detail() {
+			if out[i].detail == nil {
+				out[i].detail = map[string]string{}
 			}
-			continue
-		case c.Gone() && !before.Gone():
-			list = append(list, change{audit.CameraRemove, c.ID, c.Name, nil})
-			continue
-		}
-		was, is := *before, *c
-		was.Recording, is.Recording = Recording{}, Recording{}
-		d := compare(was, is)
-		if was.Password != is.Password {
-			d["/password"] = "changed"
-		}
-		if len(d) > 0 {
-			list = append(list, change{audit.CameraChange, c.ID, c.Name, d})
-		}
-		if c.Recording != before.Recording {
-			action := recordingOff
-			if c.Recording.On {
-				action = recordingOn
-			}
-			list = append(list, change{action, c.ID, c.Name, nil})
+			out[i].detail[k] = v
 		}
 	}
-	for _, c := range old.Cameras {
-		if now.Camera(c.ID) == nil {
-			list = append(list, change{cameraForget, c.ID, c.Name, nil})
-		}
-	}
-	return list
+	return out
 }
 
-// compare returns the fields of two values that differ.
-func compare(old, now any) map[string]string {
-	was, is := flat(old), flat(now)
-	d := map[string]string{}
-	for _, k := range slices.Sorted(maps.Keys(is)) {
-		if was[k] != is[k] {
-			d[k] = was[k] + " -> " + is[k]
+// recordsOf is records for the edits of one camera, or of the recorder.
+func recordsOf(list []edit) (out []change) {
+	e := list[0]
+	armed := func(whole bool, v any) {
+		on, _ := get(v, "/on").(bool)
+		switch {
+		case on:
+			out = append(out, change{recordingOn, e.Camera, e.Name, nil})
+		case !whole:
+			out = append(out, change{recordingOff, e.Camera, e.Name, nil})
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(was)) {
-		if _, ok := is[k]; !ok {
-			d[k] = was[k] + " -> "
+	switch e.Act {
+	case Added:
+		out = append(out, change{audit.CameraAdd, e.Camera, e.Name, details(list)})
+		armed(true, get(value(e.To), recordingField))
+		return out
+	case Restored:
+		out = append(out, change{cameraRestore, e.Camera, e.Name, details(list)})
+		armed(true, get(value(e.To), recordingField))
+		return out
+	case Removed:
+		return []change{{audit.CameraRemove, e.Camera, e.Name, nil}}
+	case Forgotten:
+		return []change{{cameraForget, e.Camera, e.Name, nil}}
+	}
+	if e.Camera.IsZero() {
+		return []change{{audit.SettingsChange, e.Camera, "settings", details(list)}}
+	}
+	if d := details(list); len(d) > 0 {
+		out = append(out, change{audit.CameraChange, e.Camera, e.Name, d})
+	}
+	for _, x := range list {
+		if x.Field == recordingField {
+			armed(false, value(x.To))
+		}
+	}
+	return out
+}
+
+// details are the leaves that differ, without a switch of recording.
+func details(list []edit) map[string]string {
+	d := map[string]string{}
+	for _, e := range list {
+		if e.Field == recordingField {
+			continue
+		}
+		if e.Field == passwordField {
+			d[e.Field] = "changed"
+			continue
+		}
+		was, is := flat(e.Field, value(e.From)), flat(e.Field, value(e.To))
+		for k := range is {
+			if was[k] != is[k] {
+				d[k] = was[k] + " -> " + is[k]
+			}
+		}
+		for k := range was {
+			if _, ok := is[k]; !ok {
+				d[k] = was[k] + " -> "
+			}
 		}
 	}
 	if len(d) > maxDetail {
@@ -110,20 +133,9 @@ func compare(old, now any) map[string]string {
 	return d
 }
 
-// flat turns a value into its leaves by JSON pointer. Passwords do not
-// marshal, so they cannot be among them.
-func flat(v any) map[string]string {
+// flat turns a value into its leaves by JSON pointer, without passwords.
+func flat(at string, v any) map[string]string {
 	out := map[string]string{}
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("settings: " + err.Error()) // plain structs
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var tree any
-	if err := d.Decode(&tree); err != nil {
-		panic("settings: " + err.Error())
-	}
 	var walk func(at string, v any)
 	walk = func(at string, v any) {
 		switch v := v.(type) {
@@ -137,16 +149,23 @@ func flat(v any) map[string]string {
 				walk(at+"/"+strconv.Itoa(i), x)
 			}
 		default:
-			s := fmt.Sprint(v)
-			if strings.HasSuffix(at, "/url") {
-				s, _, _ = strings.Cut(s, "?") // some cameras take a token there
+			if at != passwordField {
+				out[at] = shown(at, v)
 			}
-			for len(s) > maxValue || !utf8.ValidString(s) {
-				s = s[:min(len(s)-1, maxValue)]
-			}
-			out[at] = s
 		}
 	}
-	walk("", tree)
+	walk(at, v)
 	return out
+}
+
+// shown is a leaf as people may see it.
+func shown(field string, v any) string {
+	s := fmt.Sprint(v)
+	if strings.HasSuffix(field, "/url") {
+		s, _, _ = strings.Cut(s, "?") // some cameras take a token there
+	}
+	for len(s) > maxValue || !utf8.ValidString(s) {
+		s = s[:min(len(s)-1, maxValue)]
+	}
+	return s
 }

@@ -205,19 +205,22 @@ type stored struct {
 // A Store holds the document. Safe for many callers; reading never waits.
 type Store struct {
 	file  document.File
+	past  document.File // of the changes
 	audit Recorder
 	now   func() time.Time
+	anew  error // why the changes began anew
 
 	changing sync.Mutex // held over the disk
 	doc      atomic.Pointer[Doc]
 	mu       sync.Mutex
 	changed  chan struct{} // guarded by mu
+	changes  history       // guarded by mu; what it points to is never changed
 }
 
 // Options are what Open needs.
 type Options struct {
 	FS       durable.FS
-	Name     string   // of the file
+	Name     string   // of the file; beside it lies Name + ".changes"
 	Key      seal.Key // purpose "settings"
 	Audit    Recorder
 	TimeZone string // for a first start
@@ -228,7 +231,11 @@ type Options struct {
 // Open reads the settings; a first start has the defaults. A file of a newer
 // version is refused with document.ErrNewer.
 func Open(o Options) (*Store, error) {
-	s := &Store{file: document.File{FS: o.FS, Name: o.Name, Key: o.Key, Kind: "settings", Version: 1}, audit: o.Audit, now: o.Now, changed: make(chan struct{})}
+	s := &Store{
+		file:  document.File{FS: o.FS, Name: o.Name, Key: o.Key, Kind: "settings", Version: 1},
+		past:  document.File{FS: o.FS, Name: o.Name + ".changes", Key: o.Key, Kind: "changes", Version: 1},
+		audit: o.Audit, now: o.Now, changed: make(chan struct{}),
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -250,7 +257,7 @@ func Open(o Options) (*Store, error) {
 		d.Cameras[i].Password = wire.NewSecret(in.Passwords[d.Cameras[i].ID])
 	}
 	s.doc.Store(&d)
-	return s, nil
+	return s, s.loadChanges(d.Version)
 }
 
 func defaults(o Options) Doc {
@@ -278,14 +285,24 @@ func (s *Store) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Change lets fn work on a copy and makes that the settings: checked as a
-// whole, recorded, durable, published, in this order. The error is fn's, text.Mistakes, or of
-// the log or the disk; then nothing has changed. A change to what is there already is none.
-//
-//vigil:clause 5.2.7.1
+// Change lets fn work on a copy and makes that the settings. The error is fn's,
+// text.Mistakes, or of the log or the disk; then nothing has changed. A change to what is
+// there already is none.
 func (s *Store) Change(by actor.Actor, fn func(*Doc) error) (old, now *Doc, err error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
+	return s.change(by, Cause{}, fn)
+}
+
+// change needs changing. What fn left is checked as a whole, and then
+//
+//  1. recorded. A crash here leaves records of what did not happen.
+//  2. remembered with what takes it back. A crash here leaves an entry of a version that never was: Open drops it.
+//  3. durable.
+//  4. published.
+//
+//vigil:clause 5.2.7.1
+func (s *Store) change(by actor.Actor, why Cause, fn func(*Doc) error) (old, now *Doc, err error) {
 	old = s.Get()
 	d := old.clone()
 	if err := fn(d); err != nil {
@@ -294,19 +311,26 @@ func (s *Store) Change(by actor.Actor, fn func(*Doc) error) (old, now *Doc, err 
 	if err := d.check(old); err != nil {
 		return old, old, err
 	}
-	list := diff(old, d)
+	list := edits(old, d)
 	if len(list) == 0 {
 		return old, old, nil
 	}
 	d.Version = old.Version + 1
 	at := s.now()
-	for _, c := range list {
+	recs := records(list, why)
+	for _, c := range recs {
 		if _, err := s.audit.Record(c.record(by, at, audit.OK, "")); err != nil {
 			return old, old, fmt.Errorf("change settings: it cannot be recorded: %w", err)
 		}
 	}
-	if err := s.file.Save(d.stored()); err != nil {
-		for _, c := range list {
+	undo, err := s.remember(entry{Version: d.Version, At: at.UTC().Round(0), By: by, Cause: why, Edits: list})
+	if err == nil {
+		if err = s.file.Save(d.stored()); err != nil {
+			undo()
+		}
+	}
+	if err != nil {
+		for _, c := range recs {
 			_, _ = s.audit.Record(c.record(by, at, audit.Failed, "storage")) // the disk's error is what counts
 		}
 		return old, old, fmt.Errorf("change settings: %w", err)

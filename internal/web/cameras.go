@@ -236,30 +236,12 @@ func (in *reach) password(cam, old *settings.Camera) error {
 		cam.Password = wire.NewSecret(*in.Password)
 	case old == nil || old.Password.IsZero():
 		cam.Password = wire.Secret{}
-	case cam.User != old.User || !hostsWithin(cam, old) || weaker(cam, old):
+	case !cam.Reach().Within(old.Reach()):
 		return mistake("/password", "password-needed")
 	default:
 		cam.Password = old.Password
 	}
 	return nil
-}
-
-// weaker tells whether the password would now go where more can listen.
-func weaker(cam, old *settings.Camera) bool {
-	return cam.Link != old.Link && (cam.Link == wire.LinkPlain || cam.Link == wire.LinkInsecure) || cam.BasicAuth && !old.BasicAuth
-}
-
-func hostsWithin(cam, old *settings.Camera) bool {
-	known := map[string]bool{}
-	for _, s := range old.Streams {
-		known[host(s.URL)] = true
-	}
-	for _, s := range cam.Streams {
-		if !known[host(s.URL)] {
-			return false
-		}
-	}
-	return true
 }
 
 func host(address string) string {
