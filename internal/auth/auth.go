@@ -275,31 +275,11 @@ func (p *Place) Rules() Rules { return rules }
 func (p *Place) ChangePassword(ctx context.Context, s *Session, old, fresh string) (token string, next *Session, err error) {
 	who := s.Actor()
 	fresh = normalise(fresh)
-	p.mu.Lock()
-	a := p.find(s.account)
-	if a == nil {
-		p.mu.Unlock()
-		return "", nil, ErrSignedOut
-	}
-	name, kept, history, rounds := a.Name, a.Password, a.History, p.doc.Rounds
-	p.mu.Unlock()
-
-	key := "change:" + fold(name)
-	if wait, _ := p.throttle.try(p.now(), map[string]int{key: accountTries}); wait > 0 {
-		return "", nil, &SlowDown{wait}
-	}
-	var right bool
-	if err := p.hasher.run(ctx, func() { right = matches(kept, normalise(old)) }); err != nil {
-		p.throttle.forgive(key)
+	a, rounds, err := p.confirm(ctx, s, old, passwordChange)
+	if err != nil {
 		return "", nil, err
 	}
-	if !right {
-		if err := p.record(who, passwordChange, name, "old-password"); err != nil {
-			return "", nil, err
-		}
-		return "", nil, ErrOldPassword
-	}
-	p.throttle.forgetAll(key)
+	name, kept, history := a.Name, a.Password, a.History
 
 	kepts := append([]string{kept}, history...)
 	hashed, err := p.fresh(ctx, "/new", name, fresh, kepts, rounds)
@@ -324,6 +304,49 @@ func (p *Place) ChangePassword(ctx context.Context, s *Session, old, fresh strin
 	p.endAll(name, "password")
 	return p.enter(name, s.source, hashed)
 }
+
+// confirm compares a password with that of who is signed in, and returns the
+// account and the rounds as they were then. What is wrong is recorded for the action.
+func (p *Place) confirm(ctx context.Context, s *Session, password string, action audit.Action) (a account, rounds int, err error) {
+	p.mu.Lock()
+	is := p.find(s.account)
+	if is == nil {
+		p.mu.Unlock()
+		return a, 0, ErrSignedOut
+	}
+	a, rounds = *is, p.doc.Rounds
+	p.mu.Unlock()
+	key := "change:" + fold(a.Name)
+	if wait, _ := p.throttle.try(p.now(), map[string]int{key: accountTries}); wait > 0 {
+		return a, 0, &SlowDown{wait}
+	}
+	var right bool
+	if err := p.hasher.run(ctx, func() { right = matches(a.Password, Passphrase(password)) }); err != nil {
+		p.throttle.forgive(key)
+		return a, 0, err
+	}
+	if !right {
+		if err := p.record(s.Actor(), action, a.Name, "old-password"); err != nil {
+			return a, 0, err
+		}
+		return a, 0, ErrOldPassword
+	}
+	p.throttle.forgetAll(key)
+	return a, rounds, nil
+}
+
+// Confirm asks who is signed in for the password once more, before the action,
+// under the same counting as a change of it. The error is ErrOldPassword, *SlowDown or ErrBusy.
+//
+//vigil:clause 5.4.1.1
+func (p *Place) Confirm(ctx context.Context, s *Session, password string, action audit.Action) error {
+	_, _, err := p.confirm(ctx, s, password, action)
+	return err
+}
+
+// Work runs what takes a whole core, such as stretching a passphrase, in the one
+// place there is for it. The error is ErrBusy, or that of ctx.
+func (p *Place) Work(ctx context.Context, work func()) error { return p.hasher.run(ctx, work) }
 
 // ResetPassword sets somebody's password, who must change it. All sessions of
 // the account end, and so do its waits.

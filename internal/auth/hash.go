@@ -2,29 +2,27 @@ package auth
 
 import (
 	"context"
-	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"vigil/internal/seal"
 )
 
 // A password is kept as
 //
 //	$pbkdf2-sha256$i=<rounds>$<salt>$<hash>
 //
-// PBKDF2-HMAC-SHA-256 (NIST SP 800-132), 16 bytes of salt and 32 of hash in base64
-// without padding. Argon2 and its like are better against graphics cards and not approved
-// algorithms.
+// by seal.Stretch, 16 bytes of salt and 32 of hash in base64 without padding.
 const (
 	scheme    = "pbkdf2-sha256"
-	saltSize  = 16
-	hashSize  = 32
-	minRounds = 600_000
+	saltSize  = seal.SaltSize
+	hashSize  = seal.Size
+	minRounds = seal.MinRounds
 	maxRounds = 20_000_000 // a damaged number must not stop sign-in for minutes
 )
 
@@ -34,19 +32,11 @@ const hashTime = 150 * time.Millisecond
 
 var b64 = base64.RawStdEncoding.Strict()
 
-func derive(password string, salt []byte, rounds int) []byte {
-	h, err := pbkdf2.Key(sha256.New, password, salt, rounds, hashSize)
-	if err != nil {
-		panic("auth: PBKDF2-HMAC-SHA-256 is not there: " + err.Error()) // the sizes are constants above every bound
-	}
-	return h
-}
-
 // hash returns the form to keep, with a fresh salt.
 func hash(password string, rounds int) string {
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	return fmt.Sprintf("$%s$i=%d$%s$%s", scheme, rounds, b64.EncodeToString(salt), b64.EncodeToString(derive(password, salt, rounds)))
+	return fmt.Sprintf("$%s$i=%d$%s$%s", scheme, rounds, b64.EncodeToString(salt), b64.EncodeToString(seal.Stretch(password, salt, rounds)))
 }
 
 // parseHash takes a kept form apart.
@@ -77,7 +67,7 @@ func parseHash(s string) (rounds int, salt, want []byte, err error) {
 // nothing.
 func matches(kept, password string) bool {
 	rounds, salt, want, err := parseHash(kept)
-	return err == nil && subtle.ConstantTimeCompare(derive(password, salt, rounds), want) == 1
+	return err == nil && subtle.ConstantTimeCompare(seal.Stretch(password, salt, rounds), want) == 1
 }
 
 // calibrate returns the rounds that take hashTime on this machine, never below
@@ -89,7 +79,7 @@ func calibrate() int {
 	best := time.Duration(1 << 62)
 	for range 3 {
 		start := time.Now()
-		derive("calibrate", make([]byte, saltSize), try)
+		seal.Stretch("calibrate", make([]byte, saltSize), try)
 		best = min(best, time.Since(start))
 	}
 	n := int(float64(try) * float64(hashTime) / float64(max(best, time.Microsecond)))

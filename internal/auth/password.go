@@ -39,6 +39,24 @@ const local = "\nvigil\nvigilnvr\nrecorder\nvideorecorder\nsecurity\nsurveillanc
 // composes them (NFKC, as NIST SP 800-63B asks).
 func normalise(password string) string { return norm.NFKC.String(password) }
 
+// NewPassphrase checks what somebody chose to seal something with against the
+// rules for passwords, and returns it as Passphrase does.
+// The error is text.Mistakes for the field.
+//
+//vigil:clause 5.4.2.1
+func NewPassphrase(field, account, passphrase string) (string, error) {
+	var m text.Mistakes
+	passphrase = normalise(passphrase)
+	check(&m, field, account, passphrase)
+	return passphrase, m.Err()
+}
+
+// Passphrase returns one that was chosen before in the same form; what is too long
+// for any is cut.
+func Passphrase(passphrase string) string {
+	return normalise(passphrase[:min(len(passphrase), 4*rules.MaxLength)])
+}
+
 // check adds what is wrong with a password, already normalised, for an account
 // of that name.
 //

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"vigil/internal/seal"
 	"vigil/internal/text"
 )
 
@@ -92,7 +93,7 @@ func TestCalibrate(t *testing.T) {
 		t.Errorf("%d rounds", n)
 	}
 	start := time.Now()
-	derive("x", make([]byte, saltSize), n)
+	seal.Stretch("x", make([]byte, saltSize), n)
 	t.Logf("%d rounds take %v", n, time.Since(start))
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -99,6 +100,63 @@ func (s *Store) Put(account string, l List) (List, error) {
 		return List{}, err
 	}
 	return l, nil
+}
+
+// All returns every account's layouts.
+func (s *Store) All() map[string][]Layout {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string][]Layout{}
+	for account, l := range s.all {
+		if len(l.Layouts) > 0 {
+			out[account] = slices.Clone(l.Layouts)
+		}
+	}
+	return out
+}
+
+// Missing counts those of the given layouts that are not here, account by account.
+func (s *Store) Missing(all map[string][]Layout) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for account, list := range all {
+		n += len(missing(s.all[account].Layouts, list))
+	}
+	return n
+}
+
+// Add adds those that are not here, as far as there is room, and changes none
+// that are. The error is text.Mistakes, or of the disk; then none is added.
+func (s *Store) Add(all map[string][]Layout) error {
+	for _, list := range all {
+		if err := check(list); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := maps.Clone(s.all)
+	for account, list := range all {
+		l, known := now[account]
+		if more := missing(l.Layouts, list); len(more) > 0 && (known || len(now) < maxAccounts) {
+			now[account] = List{l.Version + 1, append(slices.Clone(l.Layouts), more...)}
+		}
+	}
+	if err := s.file.Save(now); err != nil {
+		return err
+	}
+	s.all = now
+	return nil
+}
+
+// missing lists what is in more and not in list, within the bounds.
+func missing(list, more []Layout) (out []Layout) {
+	for _, l := range more {
+		if len(list)+len(out) < MaxLayouts && !slices.ContainsFunc(list, func(o Layout) bool { return o.ID == l.ID }) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func check(list []Layout) error {

@@ -1,6 +1,7 @@
 // Package seal is the only user of crypto/cipher: one algorithm, AES-256-GCM
-// with a random 96-bit nonce (NIST SP 800-38D), and one derivation, HKDF with
-// SHA-256 (RFC 5869). It knows bytes and keys, not what they are for.
+// with a random 96-bit nonce (NIST SP 800-38D), one derivation, HKDF with
+// SHA-256 (RFC 5869), and for what people remember PBKDF2 (NIST SP 800-132). It knows
+// bytes and keys, not what they are for.
 //
 //	segments, settings, accounts ... -> [seal] -> bytes on a disk
 //
@@ -13,6 +14,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -131,6 +133,24 @@ func derive(key, salt []byte, info string, n int) []byte {
 	b, err := hkdf.Key(sha256.New, key, salt, info, n)
 	if err != nil {
 		panic("seal: HKDF-SHA-256 is not there: " + err.Error()) // only for more than 255 blocks
+	}
+	return b
+}
+
+// MinRounds is the least of PBKDF2-HMAC-SHA-256 that new passwords and
+// passphrases are stretched with, and SaltSize how many random bytes go with each.
+const (
+	MinRounds = 600_000
+	SaltSize  = 16
+)
+
+// Stretch makes 32 bytes of what a person remembers: PBKDF2-HMAC-SHA-256 (NIST SP
+// 800-132). It takes a whole core for as long as the rounds say. Argon2 and its like are
+// better against graphics cards and not approved algorithms.
+func Stretch(password string, salt []byte, rounds int) []byte {
+	b, err := pbkdf2.Key(sha256.New, password, salt, rounds, Size)
+	if err != nil {
+		panic("seal: PBKDF2-HMAC-SHA-256 is not there: " + err.Error()) // the callers keep the bounds
 	}
 	return b
 }
