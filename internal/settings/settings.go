@@ -309,6 +309,9 @@ func (s *Store) change(by actor.Actor, why Cause, fn func(*Doc) error) (old, now
 		return old, old, err
 	}
 	if err := d.check(old); err != nil {
+		if why != (Cause{}) {
+			err = d.named(err)
+		}
 		return old, old, err
 	}
 	list := edits(old, d)
