@@ -18,6 +18,7 @@ import (
 	"vigil/internal/alert"
 	"vigil/internal/audit"
 	"vigil/internal/clock"
+	"vigil/internal/conformity"
 	"vigil/internal/document"
 	"vigil/internal/durable"
 	"vigil/internal/media"
@@ -66,7 +67,7 @@ func (a *App) openDoors() (err error) {
 	}
 	d.Server, err = web.New(web.Options{
 		Auth: a.people, Settings: a.settings, Audit: audit.Durably{Log: a.places.log}, Cameras: a.streams, Prober: a.pool, Footage: a.footage, Pictures: a.pictures, Exports: exports{a.jobs, a}, Layouts: a.layouts, Marks: a.marks,
-		Alerts: alerts{a.alerts}, Machine: machine{a}, Disks: storage{a}, Demo: a.demo.address, ThirdParty: thirdParty, Checker: checker{a}, Hub: d.hub, Log: a.log,
+		Alerts: alerts{a.alerts}, Machine: machine{a}, Disks: storage{a}, Demo: a.demo.address, ThirdParty: thirdParty, Clauses: clauses, Own: a.doors.cert, Checker: checker{a}, Hub: d.hub, Log: a.log,
 	})
 	return err
 }
@@ -152,6 +153,14 @@ func thirdParty() (out []web.Part, err error) {
 		out = append(out, web.Part{Name: p.Name, Version: p.Version, Licence: p.Licence})
 	}
 	slices.SortFunc(out, func(a, b web.Part) int { return strings.Compare(a.Name, b.Name) })
+	return out, err
+}
+
+func clauses() (out []web.Clause, err error) {
+	table, err := conformity.Table()
+	for _, r := range table {
+		out = append(out, web.Clause{ID: r.ID, Title: r.English, TitleChinese: r.Chinese, State: string(r.State), Missing: r.Missing})
+	}
 	return out, err
 }
 

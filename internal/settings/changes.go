@@ -316,6 +316,9 @@ func (e *entry) undo(d *Doc, by actor.Actor, at time.Time) error {
 	for _, x := range slices.Backward(e.Edits) {
 		stop := func(code string, now any) error { return &UndoError{Code: code, Edit: x.told(), Now: now} }
 		c := d.Camera(x.Camera)
+		if x.Field == setUpField {
+			continue // nobody is asked the questions of set-up twice
+		}
 		switch x.Act {
 		case Forgotten:
 			return stop(UndoForgotten, nil)

@@ -49,10 +49,11 @@ type edit struct {
 // Format prints no value, whatever the verb.
 func (e edit) Format(w fmt.State, _ rune) { io.WriteString(w, "edit of "+e.Name+e.Field) }
 
-// The fields of a camera that open it.
+// Fields that are not like others.
 const (
 	passwordField  = "/password"
 	recordingField = "/recording"
+	setUpField     = "/settingUp"
 )
 
 // edits lists what differs, the recorder's own first, then camera by camera.

@@ -87,9 +87,11 @@ func newBench(t *testing.T) *bench {
 	must(t, err)
 	b.srv, err = New(Options{
 		Auth: b.auth, Settings: b.set, Audit: audit.Durably{Log: b.log}, Cameras: b.live, Prober: b.prober, Footage: b.footage, Pictures: b.pictures, Exports: b.exports, Layouts: layouts, Marks: marks, Alerts: b.alerts,
-		Machine: fakeMachine{b}, Disks: &b.disks, Demo: func() (string, error) { return "127.0.0.1:8554", nil }, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Machine: fakeMachine{b}, Disks: &b.disks, Demo: func() (string, error) { return "127.0.0.1:8554", nil }, ThirdParty: func() ([]Part, error) { return []Part{{"example.org/x", "v1", "MIT", ""}}, nil }, Own: b.cert,
+		Clauses: func() ([]Clause, error) { return []Clause{{"5.1.1.2", "Storage", "儲存", "partly", "a TPM"}}, nil }, Hub: b.hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)
+	b.srv.fileRounds = seal.MinRounds
 	b.doc, err = openapi3.NewLoader().LoadFromFile("openapi.yaml")
 	must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -63,7 +63,7 @@ func handlerOf(r route) http.Handler { return handled{r} }
 // ServeHTTP is the way of every request. The order is that of cost: what a
 // stranger can make us do comes last.
 //
-//  1. Headers for every answer, and the bounds of the body.
+//  1. Headers for every answer, and the bound of the body, which is the route's.
 //  2. The rate of the source.
 //  3. The route. Unknown is 404, before anything is looked up.
 //  4. No changes for other websites.
@@ -94,10 +94,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *call) serve() error {
 	r := c.r
-	if r.ContentLength > maxBody {
-		return say(http.StatusRequestEntityTooLarge, "too-large", "max", strconv.Itoa(maxBody))
+	h, pattern := c.mux.Handler(r)
+	found, ok := h.(handled)
+	most := max(found.body, maxBody)
+	if r.ContentLength > most {
+		return say(http.StatusRequestEntityTooLarge, "too-large", "max", strconv.FormatInt(most, 10))
 	}
-	r.Body = http.MaxBytesReader(c.w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(c.w, r.Body, most)
 	console, isConsole := r.Context().Value(connKey{}).(actor.Actor)
 	var key string
 	c.source, key = sourceOf(r.RemoteAddr)
@@ -112,8 +115,6 @@ func (c *call) serve() error {
 	if !strings.HasPrefix(r.URL.Path, base+"/") {
 		return c.page.serve(c)
 	}
-	h, pattern := c.mux.Handler(r)
-	found, ok := h.(handled)
 	if pattern == "" || !ok {
 		return c.otherMethods()
 	}

@@ -8,15 +8,19 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
+	"vigil/internal/audit"
 	"vigil/internal/document"
 )
 
@@ -149,6 +153,57 @@ func (c *Certificate) Fingerprint() [32]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return sha256.Sum256(c.cert.Certificate[0])
+}
+
+// Renew makes the certificate anew, with the same key and the names and
+// addresses that the machine has now.
+func (c *Certificate) Renew() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.make(c.cert.PrivateKey.(*ecdsa.PrivateKey))
+}
+
+// leaf is the certificate as it is now.
+func (c *Certificate) leaf() *x509.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cert.Leaf
+}
+
+// getCertificate shows the recorder's own certificate, for people to compare and
+// to trust. It is no secret: every handshake shows it.
+func (c *call) getCertificate() error { return c.showCertificate(http.StatusOK) }
+
+func (c *call) showCertificate(status int) error {
+	leaf := c.Own.leaf()
+	sum := sha256.Sum256(leaf.Raw)
+	names := append([]string{}, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return c.answer(status, map[string]any{
+		"sha256": hex.EncodeToString(sum[:]), "subject": leaf.Subject.String(), "names": names, "notBefore": ms(leaf.NotBefore), "notAfter": ms(leaf.NotAfter),
+		"pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})),
+	})
+}
+
+// certificateRenew stands in the audit log.
+const certificateRenew audit.Action = "certificate.renew"
+
+// renewCertificate makes it anew before its time: the machine has another name
+// or address. Browsers that trusted the old one ask again.
+//
+//vigil:clause 5.3.1.1
+func (c *call) renewCertificate() error {
+	old := c.Own.Fingerprint()
+	if err := c.record(certificateRenew, "", audit.OK, "", map[string]string{"old": hex.EncodeToString(old[:])}); err != nil {
+		return err
+	}
+	if err := c.Own.Renew(); err != nil {
+		_ = c.record(certificateRenew, "", audit.Failed, "storage", nil) // the disk's error is what counts
+		return err
+	}
+	return c.showCertificate(http.StatusOK)
 }
 
 // Expires is when it ends.

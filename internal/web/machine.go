@@ -334,6 +334,29 @@ func (c *call) getThirdParty() error {
 	return c.answer(http.StatusOK, map[string]any{"modules": list})
 }
 
+// getClauses tells how far each clause of the standard is built.
+func (c *call) getClauses() error {
+	table, err := c.Clauses()
+	if err != nil {
+		return err
+	}
+	type body struct {
+		ID      string `json:"id"`
+		Title   string `json:"title"`
+		State   string `json:"state"`
+		Missing string `json:"missing,omitempty"`
+	}
+	list := []body{}
+	for _, r := range table {
+		b := body{r.ID, r.Title, r.State, r.Missing}
+		if c.lang == text.Chinese {
+			b.Title = r.TitleChinese
+		}
+		list = append(list, b)
+	}
+	return c.answer(http.StatusOK, map[string]any{"standard": "TAICS TS-0014-3:2018", "clauses": list})
+}
+
 //go:embed openapi.yaml
 var description []byte
 

@@ -80,7 +80,7 @@ func (s *Server) problemOf(err error) *problem {
 	case errors.As(err, &slow):
 		return wait("too-many-attempts", slow.Retry.Seconds())
 	case errors.As(err, &big):
-		return say(http.StatusRequestEntityTooLarge, "too-large", "max", strconv.Itoa(maxBody))
+		return say(http.StatusRequestEntityTooLarge, "too-large", "max", strconv.FormatInt(big.Limit, 10))
 	case errors.Is(err, ErrLate):
 		p := say(http.StatusServiceUnavailable, "busy")
 		p.retry = 5

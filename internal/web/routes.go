@@ -13,6 +13,8 @@ type route struct {
 	slow  bool // counts as a try to sign in
 	quiet bool // does not count as use of the session
 	head  bool // HEAD too
+
+	body int64 // bytes, where maxBody is too little
 }
 
 // routes is the whole interface. A test compares it with openapi.yaml.
@@ -63,12 +65,19 @@ var routes = []route{
 	{method: "POST", path: "/check", action: access.Audit, do: (*call).runCheck},
 	{method: "GET", path: "/settings", action: access.See, do: (*call).getSettings},
 	{method: "PUT", path: "/settings", action: access.Configure, do: (*call).changeSettings},
+	{method: "POST", path: "/settings/export", action: access.Configure, do: (*call).exportSettings, slow: true},
+	{method: "POST", path: "/settings/import", action: access.Configure, do: (*call).importSettings, slow: true, body: maxImport},
+	{method: "GET", path: "/changes", action: access.Configure, do: (*call).listChanges},
+	{method: "POST", path: "/changes/{change}/undo", action: access.Configure, do: (*call).undoChange},
 	{method: "GET", path: "/storage", action: access.Configure, do: (*call).getStorage},
 	{method: "PUT", path: "/storage", action: access.Configure, do: (*call).chooseFolder},
 	{method: "POST", path: "/storage/check", action: access.Configure, do: (*call).checkFolder},
 	{method: "GET", path: "/layouts", action: access.See, do: (*call).getLayouts},
 	{method: "PUT", path: "/layouts", action: access.See, do: (*call).changeLayouts},
 	{method: "GET", path: "/status", action: access.See, do: (*call).getStatus, quiet: true},
+	{method: "GET", path: "/certificate", action: access.Self, do: (*call).getCertificate},
+	{method: "POST", path: "/certificate/renew", action: access.Configure, do: (*call).renewCertificate},
+	{method: "GET", path: "/clauses", action: access.Self, do: (*call).getClauses},
 	{method: "GET", path: "/third-party", action: access.Self, do: (*call).getThirdParty},
 	{method: "GET", path: "/openapi.yaml", action: access.Self, do: (*call).getDocument},
 }

@@ -266,5 +266,8 @@ type Volume struct {
 	Why                        text.Note // its text is volume.<code>; empty: nothing
 }
 
+// A Clause is a requirement of TAICS TS-0014-3:2018 and how far it is built.
+type Clause struct{ ID, Title, TitleChinese, State, Missing string }
+
 // A Part is a third-party library.
 type Part struct{ Name, Version, Licence, Text string }

@@ -48,6 +48,8 @@ type Options struct {
 	Disks      Disks
 	Demo       func() (address string, err error) // where the demonstration camera answers, or will: host:port
 	ThirdParty func() ([]Part, error)
+	Clauses    func() ([]Clause, error)
+	Own        *Certificate // what Serve shows
 	Checker    Checker
 	Hub        *Hub // what the other parts tell who watches /events
 	Log        *slog.Logger
@@ -56,17 +58,19 @@ type Options struct {
 // A Server answers requests. Serve and ServeControl are its parts.
 type Server struct {
 	Options
-	mux   *http.ServeMux
-	page  *page
-	cross *http.CrossOriginProtection
-	rates rates
-	slots slots
-	looks looks
+	mux       *http.ServeMux
+	page     *page
+	cross   *http.CrossOriginProtection
+	rates   rates
+	slots   slots
+	looks   looks
 
 	watched watched
-	probes  chan struct{}
-	done    chan struct{} // closed when the server stops: long answers end
-	stop    sync.Once
+	probes   chan struct{}
+	done       chan struct{} // closed when the server stops: long answers end
+	stop       sync.Once
+
+	fileRounds int // of PBKDF2, for a sealed file of settings
 }
 
 // New makes a server; nothing listens yet.
@@ -80,7 +84,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		Options: o, page: p, cross: http.NewCrossOriginProtection(), rates: newRates(), slots: newSlots(),
-		probes: make(chan struct{}, maxProbes), done: make(chan struct{}), mux: http.NewServeMux(),
+		probes: make(chan struct{}, maxProbes), done: make(chan struct{}), mux: http.NewServeMux(), fileRounds: settings.FileRounds,
 	}
 	for _, r := range routes {
 		s.mux.Handle(r.method+" "+base+r.path, handlerOf(r))
