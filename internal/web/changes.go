@@ -229,7 +229,12 @@ var linkWords = map[any]string{
 	string(wire.LinkCA): "value.link-rtsps-ca", string(wire.LinkInsecure): "value.link-rtsps-insecure",
 }
 
-func sayLink(l text.Lang, v any) string { return text.Get(l, linkWords[v], nil) }
+func sayLink(l text.Lang, v any) string {
+	if key, ok := linkWords[v]; ok {
+		return text.Get(l, key, nil)
+	}
+	return fmt.Sprint(v)
+}
 
 func sayTransport(l text.Lang, v any) string {
 	if v == "auto" {
