@@ -22,6 +22,9 @@ export type Status = Schemas['Status']
 export type Storage = Schemas['Storage']
 export type Place = Schemas['Place']
 export type AuditRecord = Schemas['AuditRecord']
+export type Settings = Schemas['Settings']
+export type Change = Schemas['Change']
+export type Edit = Schemas['Edit']
 
 export type Result<T> = { kind: 'ok'; data: T } | { kind: 'aborted' } | { kind: 'error'; problem: Problem }
 
@@ -108,4 +111,16 @@ export async function picture(stream: string, at: number, width: number, signal:
   if (r.status === 204) return undefined
   if (!r.ok) throw await problemOf(r)
   return { blob: await r.blob(), at: Number(r.headers.get('Vigil-At')) || at }
+}
+
+/** The sealed file of the settings, and the name it is to have. */
+export async function settingsFile(body: Schemas['SettingsExport']): Promise<Result<{ name: string; file: Blob }>> {
+  try {
+    const r = await fetch(url('/settings/export'), { method: 'POST', headers: { ...headers(), 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+    if (!r.ok) return { kind: 'error', problem: await problemOf(r) }
+    const name = /filename="([^"]+)"/.exec(r.headers.get('Content-Disposition') ?? '')?.[1] ?? 'settings.vigil'
+    return { kind: 'ok', data: { name, file: await r.blob() } }
+  } catch (e) {
+    return { kind: 'error', problem: unreachable(e) }
+  }
 }

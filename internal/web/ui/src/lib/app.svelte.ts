@@ -8,6 +8,8 @@ import { units } from './time'
 class App {
   locale = $state<Locale>(initialLocale())
   zone = $state('UTC')
+  /** Of the settings; another one says that somebody changed them. */
+  version = $state(0)
   /** Set-up goes on: its page shows instead of the others. */
   settingUp = $state(false)
   /** The recorder starts anew because it was asked to: that it does not answer is no trouble. */
@@ -112,6 +114,7 @@ class App {
     if (exports.kind === 'ok') this.exports = merge(exports.data.exports, this.exports, heard)
     if (settings.kind === 'ok') {
       this.zone = settings.data.timeZone
+      this.version = settings.data.version
       this.settingUp = settings.data.settingUp ?? false
     }
     if (status.kind === 'ok') this.skew = status.data.now - Date.now()

@@ -1,7 +1,7 @@
 // Where the page is: "#watch/<camera>?t=<ms>". What a person looks at stands in the address, so that reload, back and a
 // sign-in in between come back to it.
 
-export const places = ['live', 'watch', 'exports', 'cameras', 'alerts', 'log', 'system'] as const
+export const places = ['live', 'watch', 'exports', 'cameras', 'alerts', 'system'] as const
 export type Place = (typeof places)[number]
 
 export interface Where {
@@ -12,7 +12,7 @@ export interface Where {
 
 export function parse(hash: string): Where {
   const [path = '', query = ''] = hash.replace(/^#/, '').split('?')
-  const [name, id = ''] = path.split('/')
+  const [name, id = ''] = path === 'log' ? ['system', 'log'] : path.split('/') // a part of System, and a place of its own once
   return { place: places.find((p) => p === name) ?? 'live', id, query: Object.fromEntries(new URLSearchParams(query)) }
 }
 
