@@ -35,13 +35,14 @@ func (a *App) conduct(ctx context.Context) error {
 	steady := map[media.StreamID]*steadiness{}
 	var watch clock.Watch
 	var steps time.Duration // of the clock, all together
+	changed := a.settings.Changed() // before the settings are read, so that no change is missed
 	a.streams.Follow(a.settings.Get())
 	for {
-		changed := a.settings.Changed()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			changed = a.settings.Changed()
 			a.streams.Follow(a.settings.Get())
 		case <-a.streams.Wanted():
 			a.apply()

@@ -34,6 +34,7 @@ type Streams struct {
 	mu      sync.Mutex
 	doc     *settings.Doc                // guarded by mu
 	entries map[media.StreamID]*entry    // guarded by mu
+	left    map[media.StreamID]*entry    // of removed cameras: who brings one back finds what the workers still hold; guarded by mu
 	jails   map[int][]wire.Guard         // by worker; guarded by mu
 	wanted  chan struct{}                // capacity 1
 	subs    map[chan media.CameraID]bool // guarded by mu
@@ -55,7 +56,7 @@ const rateSpan = 10
 // New returns a place without streams.
 func New() *Streams {
 	return &Streams{
-		doc: &settings.Doc{}, entries: map[media.StreamID]*entry{}, jails: map[int][]wire.Guard{},
+		doc: &settings.Doc{}, entries: map[media.StreamID]*entry{}, left: map[media.StreamID]*entry{}, jails: map[int][]wire.Guard{},
 		wanted: make(chan struct{}, 1), subs: map[chan media.CameraID]bool{},
 	}
 }
@@ -73,14 +74,22 @@ func (s *Streams) Follow(doc *settings.Doc) {
 				continue
 			}
 			there[st.ID] = true
-			if s.entries[st.ID] == nil {
-				s.entries[st.ID] = &entry{stream: stream.New(st.ID, c.ID), since: time.Now()}
+			if s.entries[st.ID] != nil {
+				continue
 			}
+			e := s.left[st.ID]
+			if e == nil {
+				e = &entry{stream: stream.New(st.ID, c.ID)}
+			}
+			e.since = time.Now()
+			delete(s.left, st.ID)
+			s.entries[st.ID] = e
 		}
 	}
 	for id, e := range s.entries {
 		if !there[id] {
 			e.stream.Down(media.Stopped)
+			s.left[id] = e
 			delete(s.entries, id)
 		}
 	}
