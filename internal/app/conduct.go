@@ -34,7 +34,7 @@ func (a *App) conduct(ctx context.Context) error {
 	idle := map[media.StreamID]time.Time{} // live and not written, since when
 	steady := map[media.StreamID]*steadiness{}
 	var watch clock.Watch
-	var steps time.Duration // of the clock, all together
+	var steps time.Duration         // of the clock, all together
 	changed := a.settings.Changed() // before the settings are read, so that no change is missed
 	a.streams.Follow(a.settings.Get())
 	for {

@@ -58,17 +58,17 @@ type Options struct {
 // A Server answers requests. Serve and ServeControl are its parts.
 type Server struct {
 	Options
-	mux       *http.ServeMux
-	page     *page
-	cross   *http.CrossOriginProtection
-	rates   rates
-	slots   slots
-	looks   looks
+	mux   *http.ServeMux
+	page  *page
+	cross *http.CrossOriginProtection
+	rates rates
+	slots slots
+	looks looks
 
 	watched watched
-	probes   chan struct{}
-	done       chan struct{} // closed when the server stops: long answers end
-	stop       sync.Once
+	probes  chan struct{}
+	done    chan struct{} // closed when the server stops: long answers end
+	stop    sync.Once
 
 	fileRounds int // of PBKDF2, for a sealed file of settings
 }
