@@ -334,10 +334,19 @@ func (f *folder) writeCheckpoint() error {
 	return f.FS.Rename(name+".tmp", name)
 }
 
+// readTries is how often a read is tried that decides whether leaves are given up.
+const readTries = 3
+
 // readCheckpoint returns the checkpoint that lies in the folder: zero when
 // there is none, or none that survived a power cut.
 func (f *folder) readCheckpoint() (Checkpoint, error) {
-	b, err := durable.ReadFile(f.FS, f.at(checkpointName), maxNote)
+	var b []byte
+	var err error
+	for range readTries {
+		if b, err = durable.ReadFile(f.FS, f.at(checkpointName), maxNote); err == nil || errors.Is(err, fs.ErrNotExist) || damaged(err) {
+			break
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.Trim(b, "\x00")) == 0 {
 		return Checkpoint{}, nil
 	}

@@ -123,7 +123,7 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		f := l.folder(c)
 		opened, theirs = append(opened, f), append(theirs, f.open())
 	}
-	wanted := homeErr != nil || slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == Short })
+	wanted := homeErr != nil || slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == Short && x.Have < x.Want })
 	for try := 1; wanted && try < sourceTries && slices.ContainsFunc(opened, (*folder).fails); try++ {
 		time.Sleep(sourcePause)
 		for i, f := range opened {
@@ -142,14 +142,26 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 			l.findings, homeErr = found, nil
 		}
 	}
+	from := slices.Clone(opened)
 	if homeErr != nil {
 		whole := func(f *folder) bool { return holds(f) && (damaged(homeErr) || len(f.lost) == 0) }
-		if kept, err = l.setAside(home, slices.DeleteFunc(slices.Clone(opened), func(f *folder) bool { return !whole(f) })); err != nil {
+		from = slices.DeleteFunc(from, func(f *folder) bool { return !whole(f) })
+		if kept, err = l.setAside(home, from); err != nil {
 			return nil, fmt.Errorf("open ledger: %w", errors.Join(Finding{Folder: home.Name, Trouble: Unreadable, Err: homeErr}, err))
 		}
 	}
-	for from := slices.Clone(opened); ; {
-		best := l.longest(from)
+	other := func(f *folder) bool { // it has another history than the checkpoint at home commits to
+		if claimed.Size == 0 || !f.has() || claimed.Size > f.edge.size {
+			return false
+		}
+		root, err := f.rootAt(claimed.Size, f.head)
+		return err == nil && root != claimed.Root
+	}
+	for {
+		best := l.longest(slices.DeleteFunc(slices.Clone(from), other))
+		if best == nil {
+			best = l.longest(from)
+		}
 		if best == nil {
 			break
 		}
@@ -177,6 +189,9 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	if err := l.goOn(home); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	for _, old := range l.asides(home) { // the start that set it aside may have broken off, and its copy be away
+		l.findings = append(l.findings, l.home.denied(old.Dir, claimed)...)
 	}
 	if homeErr != nil {
 		l.home.lost = []uint64{0} // the one set aside may have what the copy lost

@@ -249,7 +249,7 @@ func (f *folder) load() (findings []Finding, err error) {
 			}
 		}
 	}
-	if errors.Is(cerr, ErrSignature) || errors.Is(cerr, ErrCheckpoint) || damaged(cerr) { // a new one takes its place
+	if cerr != nil { // a new one takes its place; one that cannot be read now may be at the next start
 		to, err := aside(f.FS, f.at(checkpointName))
 		if err == nil {
 			err = fmt.Errorf("it is kept as %s", to)
@@ -277,12 +277,12 @@ func (f *folder) load() (findings []Finding, err error) {
 	}
 	f.edge, f.head = r.edge, r.head
 	f.publish(view{f.head, span, r.logEnd, r.index})
-	findings = append(findings, f.denied()...)
 	f.claimed = claimed
 	if err := f.settle(r.tiles); err != nil {
 		f.owed = true
 		findings = append(findings, Finding{Folder: f.Name, Trouble: Unwritable, Have: r.edge.size, Want: r.edge.size, Err: err})
 	}
+	findings = append(findings, f.denied(f.Dir, claimed)...) // behind settle: it looks at the tiles
 	if claimed.Size > 0 && claimed.Size <= r.edge.size {
 		if root, err := f.rootAt(claimed.Size, f.head); err == nil && root != claimed.Root {
 			findings = append(findings, Finding{Folder: f.Name, Trouble: Forked, Have: r.edge.size, Want: claimed.Size, Err: errors.New("its checkpoint is of another ledger")})
@@ -309,10 +309,16 @@ var errLost = errors.New("sealed metadata is damaged; the public leaves stand")
 // metadata is lost; else it goes on at the log's end and has been cut or put
 // back.
 func (f *folder) claim(r *replay, c Checkpoint) Finding {
-	e := r.edge.clone()
-	err := f.entries(e.size, c.Size, func(entry []byte) error {
-		return e.add(entry, leafHash(entry), func(tile) error { return nil })
-	})
+	var e edge
+	var err error
+	for range readTries {
+		e = r.edge.clone()
+		if err = f.entries(e.size, c.Size, func(entry []byte) error {
+			return e.add(entry, leafHash(entry), func(tile) error { return nil })
+		}); err == nil || damaged(err) {
+			break
+		}
+	}
 	if err == nil && e.root() != c.Root {
 		err = errTiles
 	}
@@ -477,16 +483,19 @@ func (f *folder) agrees(c Checkpoint) (bool, error) {
 	return root == c.Root, err
 }
 
-// denied tells of checkpoints that were kept because the folder did not have what
-// they commit to, as long as it does not have it and they lie there.
-func (f *folder) denied() (list []Finding) {
-	dir, err := f.FS.ReadDir(f.Dir)
+// denied tells of checkpoints in dir that were kept because the folder did not have what
+// they commit to, as long as it does not have it and they lie there; but is one that was told of already.
+// dir is the folder's own, or that of one that was set aside for it, whose checkpoint counts too and of
+// which nothing is removed.
+func (f *folder) denied(dir string, but Checkpoint) (list []Finding) {
+	names, err := f.FS.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
-	for _, e := range dir {
-		name := f.at(e.Name())
-		if !strings.HasPrefix(e.Name(), asideOf(checkpointName, 0)[:len(checkpointName)+len(".damaged-")]) || len(list) == asides {
+	own := dir == f.Dir
+	for _, e := range names {
+		name := path.Join(dir, e.Name())
+		if !strings.HasPrefix(e.Name(), checkpointName+".damaged-") && (own || e.Name() != checkpointName) || len(list) == asides {
 			continue
 		}
 		b, err := durable.ReadFile(f.FS, name, maxNote)
@@ -498,11 +507,13 @@ func (f *folder) denied() (list []Finding) {
 			continue
 		}
 		switch ok, err := f.agrees(c); {
-		case err != nil:
-		case ok: // it came back
-			_ = f.FS.Remove(name)
-		default:
-			list = append(list, Finding{Folder: f.Name, Trouble: Short, Have: f.edge.size, Want: c.Size, Err: fmt.Errorf("it had signed for leaves that it has no more: %s", name)})
+		case ok && err == nil: // it came back
+			if own {
+				_ = f.FS.Remove(name)
+			}
+		case c.Size == but.Size && c.Root == but.Root:
+		default: // or tiles cannot be read, and nobody knows
+			list = append(list, Finding{Folder: f.Name, Trouble: Short, Have: f.edge.size, Want: c.Size, Err: errors.Join(fmt.Errorf("it had signed for leaves that it has no more: %s", name), err)})
 		}
 	}
 	return list
