@@ -88,6 +88,11 @@ type job struct {
 	Job    // guarded by Jobs.mu
 	export *Export
 	cancel context.CancelFunc
+
+	again   bool  // it was done before a restart: made again, behind all that somebody waits for
+	next    JobID // the further file that it had then, there or removed since
+	removed bool  // while it was running
+	stopped bool  // by the end of Run: it is kept
 }
 
 // NewJobs returns an empty list. watch is told of every change, of progress
@@ -116,12 +121,12 @@ func (p *Player) has(ctx context.Context, stream media.StreamID, from, to media.
 func (j *Jobs) add(x Job, further bool) (Job, error) {
 	j.mu.Lock()
 	j.expire()
-	ended := func(y *job) bool { return y.State != Waiting && y.State != Running }
+	ended := func(y *job) bool { return y.State != Waiting && y.State != Running || y.State == Waiting && y.again }
 	mine := func(y *job) bool { return y.By.Kind == x.By.Kind && y.By.Name == x.By.Name }
 	// Those that are done make room, and whoever asks for many loses their own first.
 	if further { // made again after a restart, it may be there
 		if i := slices.IndexFunc(j.list, func(y *job) bool {
-			return mine(y) && y.Stream == x.Stream && y.From == x.From && y.To == x.To && y.Part == x.Part && y.Sound == x.Sound && y.State != Failed && y.State != Cancelled
+			return mine(y) && y.Stream == x.Stream && y.From == x.From && y.To == x.To && y.Part == x.Part && y.Sound == x.Sound && y.State != Failed && y.State != Cancelled && !j.follows(y.ID)
 		}); i >= 0 {
 			defer j.mu.Unlock()
 			return j.list[i].Job, nil
@@ -142,6 +147,11 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 	default:
 	}
 	return x, nil
+}
+
+// follows tells whether a job is the further file of another.
+func (j *Jobs) follows(id JobID) bool {
+	return slices.ContainsFunc(j.list, func(y *job) bool { return y.Next == id || y.next == id })
 }
 
 // trim drops the oldest that have ended until there is room for one more of a
@@ -177,6 +187,9 @@ func (j *Jobs) expire() {
 		x := j.list[i]
 		if x.export != nil {
 			tables += x.export.tables()
+		}
+		if x.State == Running { // it would be made all the same, and nobody could cancel it
+			continue
 		}
 		if !x.Expires.IsZero() && now.After(x.Expires) || x.export != nil && tables > maxTables {
 			j.drop(i)
@@ -227,8 +240,10 @@ func (j *Jobs) Remove(id JobID) error {
 	x := j.list[i]
 	switch x.State {
 	case Running:
+		x.removed = true
 		x.cancel() // Run does the rest
 		j.mu.Unlock()
+		j.save()
 		return nil
 	case Waiting:
 		j.end(x, Cancelled)
@@ -289,7 +304,10 @@ func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelF
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.expire()
-	i := slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting })
+	i := slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting && !x.again })
+	if i < 0 {
+		i = slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting })
+	}
 	if i < 0 {
 		return nil, nil, nil
 	}
@@ -318,6 +336,9 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 	}
 	var next Job
 	if err == nil && plan.Next > x.From {
+		next = j.had(x, plan.Next)
+	}
+	if err == nil && plan.Next > x.From && next.ID == (JobID{}) {
 		next, _ = j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
 	}
 	j.set(x, func() {
@@ -331,13 +352,28 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 			}
 			j.end(x, Done)
 		case ctx.Err() != nil:
-			x.export = nil
+			x.export, x.stopped = nil, !x.removed
 			j.end(x, Cancelled)
 		default:
 			x.export, x.Err = nil, err
 			j.end(x, Failed)
 		}
 	})
+}
+
+// had returns the further file that a job had before a restart, unless that begins elsewhere now.
+// One that was removed since, or has gone, is not made again.
+func (j *Jobs) had(x *job, from media.Ticks) Job {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := slices.IndexFunc(j.list, func(y *job) bool { return y.ID == x.next })
+	switch {
+	case i < 0:
+		return Job{ID: x.next}
+	case j.list[i].From == from:
+		return j.list[i].Job
+	}
+	return Job{}
 }
 
 // set changes a job and tells.

@@ -25,6 +25,7 @@ type order struct {
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires,omitzero"`
 	Done    bool           `json:"done"`
+	Next    JobID          `json:"next,omitzero"`
 }
 
 // Keep makes the list outlive a restart: it takes up the orders of a sealed
@@ -37,6 +38,9 @@ func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
+	list = slices.DeleteFunc(list, func(o order) bool {
+		return o.Part < 1 || o.To <= o.From || !o.Expires.IsZero() && j.now().After(o.Expires)
+	})
 	slices.SortStableFunc(list, func(a, b order) int {
 		switch {
 		case a.Done == b.Done:
@@ -50,10 +54,7 @@ func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	defer j.mu.Unlock()
 	j.file, j.failed = &file, failed
 	for _, o := range list[:min(len(list), maxJobs)] {
-		if o.Part < 1 || o.To <= o.From || !o.Expires.IsZero() && j.now().After(o.Expires) {
-			continue
-		}
-		j.list = append(j.list, &job{Job: Job{
+		j.list = append(j.list, &job{again: o.Done, next: o.Next, Job: Job{
 			ID: o.ID, Camera: o.Camera, Stream: o.Stream, From: o.From, To: o.To, Sound: o.Sound, Part: o.Part, By: o.By,
 			State: Waiting, Created: o.Created, Expires: o.Expires,
 		}})
@@ -69,10 +70,18 @@ func (j *Jobs) save() {
 	j.mu.Lock()
 	list := []order{}
 	for _, x := range j.list {
-		if x.State == Failed || x.State == Cancelled {
+		if x.removed || x.State == Failed || x.State == Cancelled && !x.stopped {
 			continue
 		}
-		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, x.Expires, x.State == Done})
+		done, next := x.State == Done || x.again, x.Next
+		if x.State != Done {
+			next = x.next
+		}
+		expires := x.Expires
+		if !done { // stopped by the end of Run
+			expires = time.Time{}
+		}
+		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, expires, done, next})
 	}
 	file, failed := j.file, j.failed
 	j.mu.Unlock()

@@ -1,0 +1,194 @@
+package playback
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vigil/internal/document"
+	"vigil/internal/durable"
+	"vigil/internal/media"
+	"vigil/internal/seal"
+)
+
+// A counter is where jobs are kept over restarts.
+type counter struct {
+	*library
+	t    *testing.T
+	file document.File
+}
+
+func newCounter(t *testing.T, l *library) *counter {
+	return &counter{l, t, document.File{FS: durable.NewMem(), Name: "exports", Key: seal.NewKey(), Kind: "exports", Version: 1}}
+}
+
+func (c *counter) open() *Jobs {
+	c.t.Helper()
+	d := NewJobs(c.player(), func(Job) {})
+	if err := d.Keep(c.file, func(err error) { c.t.Error(err) }); err != nil {
+		c.t.Fatal(err)
+	}
+	return d
+}
+
+func (c *counter) ask(d *Jobs, to float64) Job {
+	c.t.Helper()
+	return must(d.Start(context.Background(), amy, media.CameraID{1}, c.stream, at(0), at(to), true))
+}
+
+// all makes what waits, one after the other.
+func (c *counter) all(d *Jobs) {
+	for {
+		x, ctx, cancel := d.next(context.Background())
+		if x == nil {
+			return
+		}
+		d.make(ctx, x)
+		cancel()
+		d.save()
+	}
+}
+
+// inParts is footage that makes an export of three files.
+func inParts(t testing.TB) *library {
+	l := newLibrary(t)
+	larger := slices.Clone(justPictures)
+	larger[0].Width++
+	for s, tracks := range [][]media.Track{justPictures, justPictures, larger, justPictures} {
+		r := l.record(tracks)
+		r.begin(nil)
+		r.add(gop(at(float64(s))))
+		r.end(media.CutCodec)
+	}
+	return l
+}
+
+// A further file that was removed stays away after a restart; those of two equal orders, placed
+// at different times, are two, and each goes when its own time comes.
+func TestFurtherFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounter(t, inParts(t))
+		d := c.open()
+		first := c.ask(d, 4)
+		c.all(d)
+		time.Sleep(23 * time.Hour)
+		second := c.ask(d, 4)
+		c.all(d)
+		if n := len(d.List()); n != 6 {
+			t.Fatalf("%d files", n)
+		}
+		for range 2 {
+			d = c.open()
+			c.all(d)
+			if n := len(d.List()); n != 6 {
+				t.Fatalf("%d files after a restart", n)
+			}
+		}
+		for x := must(d.Get(first.ID)).Next; x != (JobID{}); {
+			next := must(d.Get(x)).Next
+			if err := d.Remove(x); err != nil {
+				t.Fatal(err)
+			}
+			x = next
+		}
+		d = c.open()
+		c.all(d)
+		if n := len(d.List()); n != 4 {
+			t.Errorf("%d files: what was removed is back", n)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(d.List()); n != 3 {
+			t.Errorf("%d files", n)
+		}
+		if _, err := d.Get(must(d.Get(second.ID)).Next); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// After a restart what was done makes room and waits behind what is asked for now, as before it;
+// expired orders take no place from others.
+func TestKeptMakeRoom(t *testing.T) {
+	l, _ := pictures(t)
+	c := newCounter(t, l)
+	var list []order
+	for i := range 2 * maxJobs {
+		o := order{ID: media.NewID[jobTag](), Stream: l.stream, From: at(0), To: at(20), Part: 1, By: amy, Expires: time.Now().Add(time.Hour), Done: true}
+		if i < 2*maxJobs-maxMine {
+			o.Expires = time.Now().Add(-time.Hour)
+		}
+		list = append(list, o)
+	}
+	if err := c.file.Save(list); err != nil {
+		t.Fatal(err)
+	}
+	d := c.open()
+	if n := len(d.List()); n != maxMine {
+		t.Fatalf("%d are kept", n)
+	}
+	now := c.ask(d, 10)
+	if x, _, cancel := d.next(context.Background()); x.ID != now.ID {
+		t.Error("it waits for what was done long ago")
+	} else {
+		cancel()
+	}
+}
+
+// The end of Run stops what is being made. It is an order still, whatever is written
+// meanwhile; what was removed while it was made is none, even if Run ends at that moment.
+func TestStoppedIsKept(t *testing.T) {
+	l, _ := pictures(t)
+	for _, removed := range []bool{false, true} {
+		c := newCounter(t, l)
+		d := c.open()
+		runs, other := c.ask(d, 30), c.ask(d, 20)
+		ctx, cancel := context.WithCancel(context.Background())
+		d.watch = func(x Job) {
+			if x.ID != runs.ID || x.State != Running || ctx.Err() != nil {
+				return
+			}
+			if removed {
+				if err := d.Remove(x.ID); err != nil {
+					t.Error(err)
+				}
+			}
+			cancel()
+		}
+		if err := d.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if !removed {
+			if err := d.Remove(other.ID); err != nil { // a request that was under way
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.open().Get(runs.ID); (err == nil) == removed {
+			t.Errorf("removed %v: %v", removed, err)
+		}
+	}
+}
+
+// What expires while it is made again can be cancelled, as long as it is made.
+func TestExpiresWhileRunning(t *testing.T) {
+	l, _ := pictures(t)
+	c := newCounter(t, l)
+	now := time.Now()
+	o := order{ID: media.NewID[jobTag](), Stream: l.stream, From: at(0), To: at(20), Part: 1, By: amy, Expires: now.Add(time.Minute), Done: true}
+	if err := c.file.Save([]order{o}); err != nil {
+		t.Fatal(err)
+	}
+	d := c.open()
+	d.now = func() time.Time { return now }
+	x, ctx, cancel := d.next(context.Background())
+	defer cancel()
+	now = now.Add(time.Hour)
+	if err := d.Remove(o.ID); err != nil || ctx.Err() == nil {
+		t.Error(err, ctx.Err())
+	}
+	d.make(ctx, x)
+	if n := len(d.List()); n != 0 {
+		t.Errorf("%d in the list", n)
+	}
+}
