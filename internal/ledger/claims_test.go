@@ -190,3 +190,39 @@ func TestAsideIsMissed(t *testing.T) {
 		b.Close()
 	}
 }
+
+// However many copies fail, and whenever, home waits for them for a bounded time.
+//
+//vigil:clause 5.2.8.2
+func TestManySourcesFail(t *testing.T) {
+	for skip := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			defer func(was time.Duration) { sourcePause = was }(sourcePause)
+			sourcePause = 2 * time.Second
+			b := newBench(t)
+			var disks []*durable.Mem
+			for n := range 4 {
+				disks = append(disks, durable.NewMem())
+				b.copies = append(b.copies, Folder{disks[n], "ledger", fmt.Sprint(n)})
+			}
+			b.open()
+			for range 10 {
+				b.must(30)
+			}
+			if err := b.Level(); err != nil {
+				t.Fatal(err)
+			}
+			b.Close()
+			b.cutInHalf()
+			for _, m := range disks {
+				m.Inject(durable.Rule{Name: "00.vlog", Kind: durable.OpRead, Skip: skip, Times: -1, Fault: durable.Refused, Err: unix.EIO})
+			}
+			at := time.Now()
+			b.open()
+			if d := time.Since(at); d > 10*time.Second {
+				t.Errorf("skip %d: %v", skip, d)
+			}
+			b.finds("system", Short)
+		})
+	}
+}

@@ -157,7 +157,7 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		root, err := f.rootAt(claimed.Size, f.head)
 		return err == nil && root != claimed.Root
 	}
-	for {
+	for pauses := sourceTries - 1; ; { // for all copies together
 		best := l.longest(slices.DeleteFunc(slices.Clone(from), other))
 		if best == nil {
 			best = l.longest(from)
@@ -170,11 +170,12 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 			x.Trouble, x.Err = Damaged, fmt.Errorf("%w; it is made again from a copy, and kept as %s", homeErr, kept)
 		}
 		err := l.home.keepTail(l.home.view().span)
-		for try := 1; err == nil; try++ {
-			if err = l.home.catchUp(best, best.view()); err == nil || !errors.Is(err, errSource) || try == sourceTries {
+		for err == nil {
+			if err = l.home.catchUp(best, best.view()); err == nil || !errors.Is(err, errSource) || pauses == 0 {
 				break
 			}
 			time.Sleep(sourcePause)
+			pauses--
 			err = nil
 		}
 		if err != nil && (homeErr != nil || !errors.Is(err, errSource)) { // half made: the next start goes on with it
