@@ -32,6 +32,8 @@ type Part struct {
 // ready; parsing again uses its memory again.
 type Fragment struct {
 	Parts   []Part // by track number, rising
+	Ahead   int64  // the camera's clock less ours at the first unit, ns
+	Told    bool   // Ahead is known
 	Payload int    // where the body of the mdat begins; it goes to the end of the fragment
 
 	parts   [media.MaxTracks]Part
@@ -42,8 +44,9 @@ type Fragment struct {
 // the end. It takes nothing on trust: every sample lies inside the mdat, decode times rise
 // within a track, and counts and sizes keep the bounds of a batch. On an error f holds nothing.
 func (f *Fragment) Parse(b []byte) error {
-	f.Parts, f.Payload, f.samples = nil, 0, f.samples[:0]
+	f.Parts, f.Payload, f.samples, f.Ahead, f.Told = nil, 0, f.samples[:0], 0, false
 	moof := -1
+	var ours, camera uint64 // times of prft
 	var err error
 	at := 0
 	for at < len(b) && f.Payload == 0 && err == nil {
@@ -54,6 +57,13 @@ func (f *Fragment) Parse(b []byte) error {
 		}
 		end := at + 8 + len(body)
 		switch {
+		case kind == "prft" && len(body) >= 16:
+			switch ntp := binary.BigEndian.Uint64(body[8:]); binary.BigEndian.Uint32(body) & 0xffffff {
+			case prftOurs:
+				ours = ntp
+			case prftCamera:
+				camera = ntp
+			}
 		case kind == "moof" && moof < 0:
 			moof = at
 		case kind == "mdat" && moof >= 0 && end == len(b):
@@ -74,7 +84,17 @@ func (f *Fragment) Parse(b []byte) error {
 		f.Parts, f.Payload = nil, 0
 		return fmt.Errorf("%w: %w", ErrParse, err)
 	}
+	if f.Told = ours != 0 && camera != 0; f.Told {
+		f.Ahead = apart(camera, ours)
+	}
 	return nil
+}
+
+// apart is a less b, two times of 32.32 bits (RFC 5905) less than 68 years from
+// each other, in ns.
+func apart(a, b uint64) int64 {
+	d := int64(a - b)
+	return d>>32*1e9 + (d&0xffffffff)*1e9>>32
 }
 
 // nextBox splits the first box off.
@@ -87,6 +107,8 @@ func nextBox(b []byte) (kind string, body []byte, err error) {
 		return "", nil, fmt.Errorf("box of %d bytes, %d left", size, len(b))
 	}
 	switch string(b[4:8]) { // no allocation for the names that matter
+	case "prft":
+		kind = "prft"
 	case "moof":
 		kind = "moof"
 	case "mdat":

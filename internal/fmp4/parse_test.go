@@ -56,6 +56,16 @@ func TestParse(t *testing.T) {
 			t.Errorf("%d samples behind %d bytes, want %d", i, f.Payload, len(b.Units))
 		}
 	}
+	for _, ahead := range []int64{0, -76e9, 1500e6, -1.9e18 + 1} { // the last is a camera that believes it is 1970
+		units := testUnits(epoch)
+		units[0].Arrived, units[0].Camera = 1.9e18, 1.9e18+ahead
+		if _, fragment := frame(t, units); f.Parse(fragment) != nil || !f.Told || max(f.Ahead-ahead, ahead-f.Ahead) > 1 {
+			t.Errorf("the camera's clock is %d ahead, read %d", ahead, f.Ahead)
+		}
+	}
+	if _, fragment := frame(t, testUnits(epoch)[3:]); f.Parse(fragment) != nil || f.Told {
+		t.Error("a clock that was not told")
+	}
 	_, fragment := frame(t, testUnits(epoch))
 	if n := testing.AllocsPerRun(100, func() { f.Parse(fragment) }); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -77,6 +77,7 @@ func (c *cut) fragment(b []byte, send func([]byte) error) error {
 	defer batch.Release()
 	batch.Tracks = c.keep
 	payload := batch.Payload()
+	camera := int64(0)
 	for _, p := range c.parsed.Parts {
 		number := c.number[p.Track]
 		if number == 0 {
@@ -84,7 +85,10 @@ func (c *cut) fragment(b []byte, send func([]byte) error) error {
 		}
 		for _, s := range p.Samples {
 			n := copy(payload, b[s.Offset:s.Offset+s.Size])
-			batch.Units = append(batch.Units, media.Unit{Track: number, RandomAccess: s.Sync, DTS: s.DTS, CTO: s.CTO, Arrived: s.DTS.Time().UnixNano(), Data: payload[:n:n]})
+			if c.parsed.Told {
+				camera = s.DTS.Time().UnixNano() + c.parsed.Ahead
+			}
+			batch.Units = append(batch.Units, media.Unit{Track: number, RandomAccess: s.Sync, DTS: s.DTS, CTO: s.CTO, Arrived: s.DTS.Time().UnixNano(), Camera: camera, Data: payload[:n:n]})
 			payload = payload[n:]
 		}
 	}

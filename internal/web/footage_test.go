@@ -629,3 +629,18 @@ func TestDemoCamera(t *testing.T) {
 	}
 	p.want(201, "POST", "/cameras/demo", nil)
 }
+
+// What a camera's clock says comes along when its sound is left out.
+func TestCutKeepsTheCamerasClock(t *testing.T) {
+	tr := tracks(t, media.StreamID{1}, h264, pcma)
+	c, err := newCut(tr.List, tr.Init)
+	must(t, err)
+	b := batch(tr, 0)
+	b.Units[0].Camera = b.Units[0].Arrived - 76e9
+	must(t, fmp4.Frame(b))
+	var f fmp4.Fragment
+	must(t, c.fragment(b.Fragment, func(out []byte) error { return f.Parse(out) }))
+	if !f.Told || max(f.Ahead+76e9, -76e9-f.Ahead) > 10 || len(f.Parts) != 1 {
+		t.Errorf("%+v", f)
+	}
+}
