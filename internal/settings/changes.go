@@ -132,7 +132,12 @@ func (s *Store) loadChanges(version int64) error {
 func (s *Store) Anew() error { return s.anew }
 
 // remember makes the history with one more change durable. It needs changing.
+// How far set-up is, is no choice of anybody's.
 func (s *Store) remember(e entry) (undo func(), err error) {
+	e.Edits = slices.DeleteFunc(slices.Clone(e.Edits), func(x edit) bool { return x.Field == setUpField })
+	if len(e.Edits) == 0 {
+		return func() {}, nil
+	}
 	if e.size() > maxChange {
 		e.lose(true)
 	}
@@ -316,9 +321,6 @@ func (e *entry) undo(d *Doc, by actor.Actor, at time.Time) error {
 	for _, x := range slices.Backward(e.Edits) {
 		stop := func(code string, now any) error { return &UndoError{Code: code, Edit: x.told(), Now: now} }
 		c := d.Camera(x.Camera)
-		if x.Field == setUpField {
-			continue // nobody is asked the questions of set-up twice
-		}
 		switch x.Act {
 		case Forgotten:
 			return stop(UndoForgotten, nil)

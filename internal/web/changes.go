@@ -129,7 +129,6 @@ type fieldWords struct {
 var settingWords = map[string]fieldWords{
 	"/language":                {key: "setting.language", say: sayLanguage},
 	"/timeZone":                {key: "setting.time-zone"},
-	"/settingUp":               {key: "setting.set-up", say: saySwitch, none: "value.off"},
 	"/storage/retentionDays":   {key: "setting.retention", say: sayKept},
 	"/storage/quotaBytes":      {key: "setting.quota", say: sayQuota},
 	"/storage/reserveBytes":    {key: "setting.reserve", say: sayBytes},

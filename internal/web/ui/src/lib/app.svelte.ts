@@ -1,6 +1,6 @@
 // What the whole page shares: language, zone, who is signed in, cameras and alerts as the recorder last said.
 
-import { call, configure, base, type Alert, type Camera, type Export, type Mark, type Session, type Setup } from './api'
+import { call, configure, base, type Alert, type Camera, type Export, type Mark, type Problem, type Session, type Setup } from './api'
 import { merge, put } from './news'
 import { initialLocale, text, type Key, type Locale } from './i18n'
 import { units } from './time'
@@ -30,6 +30,7 @@ class App {
   private skew = 0
   private events: EventSource | undefined
   private retry = 0
+  private changing = false
   private listening = new Set<Set<string>>()
   private asked = 0
   private taken = 0
@@ -156,7 +157,17 @@ class App {
     if (session.kind === 'ok' || session.kind === 'error' && session.problem.code !== 'signed-out') this.listen()
   }
 
+  /** All sessions of the account end but the one that the answer begins, so its end is no news. */
+  async changePassword(old: string, fresh: string): Promise<Problem | undefined> {
+    this.changing = true
+    const r = await call('post', '/session/password', { body: { old, new: fresh } })
+    if (r.kind === 'ok') await this.signedIn(r.data)
+    this.changing = false
+    return r.kind === 'error' ? r.problem : undefined
+  }
+
   ended(): void {
+    if (this.changing) return
     this.events?.close()
     if (this.session) this.expired = true
     this.session = undefined

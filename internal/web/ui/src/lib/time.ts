@@ -106,3 +106,6 @@ export function units(ms: number): { n: number; unit: 'd' | 'h' | 'min' | 's' }[
   const first = all.findIndex((u) => u.n > 0)
   return first < 0 ? [all[3]] : all.slice(first, first + 2).filter((u) => u.n > 0)
 }
+
+/** The zones to choose from; browsers leave UTC out. */
+export const zones: readonly string[] = [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])]
