@@ -252,6 +252,24 @@ test('a link to an instant before the first recording leads to the first', async
   await until(page, 'the first footage', async () => Math.abs(urlAt() - since) < 60_000 && apart((await clock(page)).shown, (await clock(page)).claimed) < 1000)
 })
 
+test('footage that retention takes: it goes on with what is left, and says so', async () => {
+  const edge = since + 40 * second
+  await page.route('**/video.mp4?**', (r) => {
+    const u = new URL(r.request().url())
+    u.searchParams.set('from', String(Math.max(Number(u.searchParams.get('from')), edge)))
+    return r.continue({ url: u.href })
+  })
+  await page.route('**/timeline?**', (r) => {
+    const q = new URL(r.request().url()).searchParams
+    const [from, to] = [Number(q.get('from')), Number(q.get('to'))]
+    return r.fulfill({ json: { camera: nine[0], stream: nine[0], from, to, now: Date.now(), ranges: [{ from: edge, to: Date.now() }], gaps: [{ from, to: edge, cause: 'retention' }] } })
+  })
+  await visit(`#watch/${nine[0]}?t=${since + 3 * second}`)
+  await page.getByText(/Nothing was recorded at .*: old footage made room/).waitFor()
+  await until(page, 'what is left', async () => Math.abs(urlAt() - edge) < 20_000 && apart((await clock(page)).shown, (await clock(page)).claimed) < 1000)
+  await page.unrouteAll()
+})
+
 test('speeds by j, k and l', async () => {
   await visit(`#watch/${nine[0]}?t=${since + 2 * second}`)
   await until(page, 'a picture', async () => apart((await clock(page)).shown, (await clock(page)).claimed) < 1000)

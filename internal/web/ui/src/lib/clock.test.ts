@@ -72,6 +72,18 @@ test('a camera without footage stops nobody; where none has any, it goes on with
   expect(held.clock.instant()).toBe(1000) // who looks at a gap stays there
 })
 
+test('while the recorder does not answer time stands, and nothing is stepped over', () => {
+  const { clock, voices, run } = rig(() => 90_000)
+  clock.go(1000)
+  voices[0].has = 'failed'
+  voices[1].has = 'none'
+  run(10_000)
+  expect(clock.instant()).toBeLessThan(1200)
+  voices[0].has = voices[1].has = 'shown'
+  run(1000)
+  expect(clock.instant()).toBeGreaterThan(1900)
+})
+
 test('it ends at now, and a night asleep is no time', () => {
   let now = 0
   const clock = new Clock(() => undefined, () => 5000, () => now)

@@ -20,6 +20,7 @@ export class Clock {
   private ticked: number | undefined
   private lacking: number | undefined // since when somebody has no picture yet
   private gaveUp = false // on those that lack one
+  private lost = false // the recorder does not answer: time stands
 
   constructor(
     /** The instant with footage of any of them after one without; undefined where there is none, or it is not known. */
@@ -57,8 +58,9 @@ export class Clock {
     const passed = this.ticked === undefined ? 0 : now - this.ticked
     this.ticked = now
     const waits = this.lacking !== undefined && !this.gaveUp && now - this.lacking >= 0
-    if (!this.stands && !waits && passed < asleep) this.at = Math.min(this.at + passed * this.rate, Math.max(this.at, this.end()))
+    if (!this.stands && !waits && !this.lost && passed < asleep) this.at = Math.min(this.at + passed * this.rate, Math.max(this.at, this.end()))
     const has = voices.map((v) => v.keepTo(this.at, this.rate, this.stands ? 'stands' : waits ? 'waits' : 'runs'))
+    this.lost = has.includes('failed') && !has.includes('shown')
     if (has.includes('coming')) {
       this.lacking ??= now + grace
       if (now - this.lacking > patience) this.gaveUp = true

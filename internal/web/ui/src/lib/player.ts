@@ -17,8 +17,8 @@ export type State =
 /** What is known of the sound: none is sent, it can be heard, or it is of a coding that browsers do not play. */
 export type Sound = 'none' | 'heard' | 'not-playable'
 
-/** What a player that keeps to a clock has of its instant: the picture, not yet, or there is none. */
-export type Kept = 'shown' | 'coming' | 'none'
+/** What a player that keeps to a clock has of its instant: the picture, not yet, there is none, or the recorder does not give it. */
+export type Kept = 'shown' | 'coming' | 'none' | 'failed'
 
 /** What the clock does: it goes on, it stands because somebody wants it to, or for a moment because not all have their picture. */
 export type Pace = 'runs' | 'stands' | 'waits'
@@ -28,7 +28,8 @@ export interface Feed {
   open(from: number | undefined, signal: AbortSignal): Promise<Response | undefined>
 }
 
-const ahead = 20 // seconds fetched ahead of the picture, and more where it goes faster
+const ahead = 20 // seconds fetched ahead of the picture, and more where it goes faster,
+const fastest = 4 // up to so many times: browsers have no room for more
 const unread = 8000 // ms after which an answer that is not read on is given back: the recorder would break it off, and other answers would wait behind it
 const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
@@ -65,6 +66,7 @@ export class Player {
   private kept = false // to a clock that others have too
   private from = 0 // the instant from which on all was fetched, and is kept in the buffer
   private dry = false // there is nothing more for now
+  private broken = false // what was asked for last did not come
   private idleUntil = 0 // by performance.now(): not asked for again before, while kept
   private clocks: { from: number; ahead: number }[] = [] // of the camera, by instant
 
@@ -144,7 +146,7 @@ export class Player {
     this.kept = this.held = true // it does not start by itself
     const v = this.video
     if (!this.follows(at, rate)) {
-      if (performance.now() < this.idleUntil && at >= this.from && at < this.from + reachable * 1000) return 'none'
+      if (performance.now() < this.idleUntil && at >= this.from && at < this.from + reachable * 1000) return this.broken ? 'failed' : 'none'
       if (this.idleUntil === Infinity) return 'none'
       this.start(at, at)
       return 'coming'
@@ -201,6 +203,7 @@ export class Player {
     this.run(from, session.signal).catch((error) => {
       if (session.signal.aborted) return
       this.idleUntil = performance.now() + rest
+      this.broken = true
       session.abort() // what it fetched does not grow any more
       this.report({ kind: 'failed', error })
     })
@@ -357,7 +360,7 @@ export class Player {
           if (piece.time) last = piece.time
           shown = Math.max(shown, this.newest(buffer))
         }
-        this.dry = false
+        this.dry = this.broken = false
         if (!(await this.room(signal, unread))) {
           broken = true
           await reader.cancel()
@@ -445,7 +448,7 @@ export class Player {
   private async room(signal: AbortSignal, ms: number): Promise<boolean> {
     const v = this.video
     const since = performance.now()
-    while (!this.live && v.buffered.length && v.buffered.end(v.buffered.length - 1) - v.currentTime > ahead * Math.max(1, v.playbackRate)) {
+    while (!this.live && v.buffered.length && v.buffered.end(v.buffered.length - 1) - v.currentTime > ahead * Math.min(Math.max(1, v.playbackRate), fastest)) {
       if (performance.now() - since > ms) return false
       await pause(250, signal)
     }
