@@ -46,6 +46,7 @@ type cli struct {
 	Verify   verifyCmd   `cmd:"" help:"Read footage again and compare it with the ledger."`
 	Audit    auditCmd    `cmd:"" help:"Print the security event log."`
 	Alert    alertCmd    `cmd:"" help:"Print what a person must know."`
+	Settings settingsCmd `cmd:"" help:"List and undo changes of the settings; take them to a sealed file and back."`
 	Clauses  clausesCmd  `cmd:"" help:"Print the clauses of TAICS TS-0014-3 and how far each is built."`
 }
 
