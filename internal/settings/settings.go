@@ -89,7 +89,8 @@ type Camera struct {
 	// RetentionDays; nil: that of Storage, 0: as long as there is space.
 	RetentionDays *int      `json:"retentionDays,omitempty"`
 	Added         time.Time `json:"added"`
-	// Removed: its credentials are gone, its footage is still there. Zero: not.
+	// Removed: its footage is still there, its credentials are gone but for what an undo
+	// needs, and that for KeepSecrets. Zero: not.
 	Removed time.Time `json:"removed,omitzero"`
 }
 
