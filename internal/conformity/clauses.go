@@ -79,7 +79,7 @@ var missing = map[string]string{
 	"5.2.7.2": "copies, repair, backup and import, which do not exist yet",
 	"5.2.8.1": "quota per volume; delivery outside the page",
 	"5.2.8.2": "scrub, witness, anchors outside the machine",
-	"5.3.1.1": "certificate upload and renewal",
+	"5.3.1.1": "certificate upload",
 	"5.3.2.1": "fuzzing for fixed hours; 802.1X",
 	"5.3.3.1": "fuzzing for fixed hours; the image without Wi-Fi",
 	"5.4.1.1": "second factor",

@@ -75,7 +75,7 @@ func NewFile(d *Doc, layouts map[string][]layout.Layout, at time.Time) *File {
 	f := &File{Made: at.UTC().Truncate(time.Second), Doc: *d.clone(), Layouts: layouts}
 	f.Doc.Cameras = []Camera{}
 	for _, c := range d.clone().Cameras {
-		if !c.Gone() {
+		if !c.Gone() && !c.Demo { // a demonstration camera is the recorder's own
 			f.Doc.Cameras = append(f.Doc.Cameras, c)
 		}
 	}
@@ -195,7 +195,7 @@ func parseContent(plain []byte) (*File, error) {
 	}
 	for i := range f.Doc.Cameras {
 		x := &f.Doc.Cameras[i]
-		if x.ID.IsZero() || x.Gone() || len(x.Streams) == 0 || len(x.Streams) > 2 {
+		if x.ID.IsZero() || x.Gone() || x.Demo || len(x.Streams) == 0 || len(x.Streams) > 2 {
 			return nil, fmt.Errorf("%w: camera %d", ErrDamaged, i)
 		}
 		x.Password = wire.NewSecret(c.Settings.Passwords[x.ID])

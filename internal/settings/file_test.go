@@ -79,7 +79,9 @@ func TestFileGolden(t *testing.T) {
 func TestFile(t *testing.T) {
 	b := newBench(t)
 	one, two, gone := camera("One"), camera("Two"), camera("Gone")
-	for _, c := range []Camera{one, two, gone} {
+	demo := camera("Demo")
+	demo.Demo = true
+	for _, c := range []Camera{one, two, gone, demo} {
 		b.add(c)
 	}
 	b.do(func(d *Doc) { d.Camera(gone.ID).Remove("amy", time.Unix(2e9, 0)) })
@@ -120,7 +122,7 @@ func TestFile(t *testing.T) {
 	b.log.take()
 	done, err := b.s.Import(bob, f, version)
 	d := b.s.Get()
-	if err != nil || len(done.Edits) != 6 || !done.File.Equal(f.Made) || d.Storage.RetentionDays != 30 || len(d.Cameras) != 4 {
+	if err != nil || len(done.Edits) != 6 || !done.File.Equal(f.Made) || d.Storage.RetentionDays != 30 || len(d.Cameras) != 5 {
 		t.Fatalf("%v: %+v", err, done)
 	}
 	for _, x := range []*Camera{d.Camera(one.ID), d.Camera(two.ID)} {
