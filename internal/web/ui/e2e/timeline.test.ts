@@ -126,6 +126,10 @@ test('from a month to a second, by wheel at the pointer and by keys', async () =
     await until(page, name, async () => Math.abs((await span()) / day - length) < 3.5 && (length > 2 || Math.abs((await span()) / day - length) < 0.1))
     await until(page, name + ' that is pressed', async () => (await page.getByRole('button', { name, exact: true }).getAttribute('aria-pressed')) === 'true')
     await shot(name.toLowerCase())
+    if (name !== 'Week') continue
+    await until(page, 'the week in the address', async () => page.url().includes('span=week'))
+    await page.reload()
+    await until(page, 'the week again', async () => (await page.getByRole('button', { name, exact: true }).getAttribute('aria-pressed')) === 'true')
   }
   const box = (await line().boundingBox())!
   const px = 500 - (box.x % 1) // a wheel tells whole pixels

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { columns, instant, merge, minSpan, pan, ticks, wheelFactor, x, zoom, type View } from './timeline'
+import { columns, instant, merge, minSpan, pan, spanOf, ticks, wheelFactor, x, zoom, type View } from './timeline'
 import { clock, dayRange, offset } from './time'
 
 const day: View = { from: 0, to: 86_400_000, width: 960 }
@@ -46,6 +46,10 @@ test('cells are columns as high as there is footage, of the last one what has pa
     { x: 0, width: 100, part: 0.5 }, { x: 200, width: 100, part: 1 }, { x: 300, width: 50, part: 0.5 },
   ])
   expect(columns({ from: 0, length: 1000, seconds: [] }, v, 4500)).toEqual([])
+})
+
+test.each([[28, 24, 'month'], [31 + 1 / 24, 24, 'month'], [7 + 1 / 24, 24, 'week'], [1, 24, 'day'], [25 / 24, 25, 'day'], [1, 25, undefined], [1 / 24, 24, 'hour'], [3, 24, undefined]] as const)('%d days are a span', (days, hours, want) => {
+  expect(spanOf(days * 86_400_000, hours)).toBe(want)
 })
 
 test('the wheel', () => {

@@ -97,3 +97,11 @@ export function wheelFactor(delta: number, mode: number): number {
 
 export const spans = ['month', 'week', 'day', 'hour'] as const
 export type Span = (typeof spans)[number]
+
+const hour = 3_600_000
+
+/** Which of them a stretch is, if any; a day has so many hours. */
+export function spanOf(length: number, dayHours: number): Span | undefined {
+  const [long, off] = [{ month: 29.5 * 24, week: 7 * 24, day: dayHours, hour: 1 }, { month: 37, week: 2, day: 0.1, hour: 0.01 }]
+  return spans.find((s) => Math.abs(length / hour - long[s]) <= off[s])
+}
