@@ -11,7 +11,7 @@ export interface Where {
 }
 
 export function parse(hash: string): Where {
-  const [path = '', query = ''] = hash.replace(/^#/, '').split('?')
+  const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?')
   const [name, id = ''] = path === 'log' ? ['system', 'log'] : path.split('/') // a part of System, and a place of its own once
   return { place: places.find((p) => p === name) ?? 'live', id, query: Object.fromEntries(new URLSearchParams(query)) }
 }
