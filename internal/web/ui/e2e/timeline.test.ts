@@ -96,6 +96,11 @@ test('nine cameras on one clock show one instant', async () => {
   await page.keyboard.press(' ')
   await page.keyboard.press('End') // all live
   await until(page, 'nine live', async () => (await page.locator('.livetag').count()) === 9)
+  await page.keyboard.press(' ') // held, they all stand a moment before
+  await until(page, 'nine that stand', async () => (await kept()).every((k) => k === 'shown'))
+  for (const n of await at()) expect(apart(n, Date.now())).toBeLessThan(20_000)
+  await page.keyboard.press('End')
+  await until(page, 'nine live again', async () => (await page.locator('.livetag').count()) === 9)
   expect(await barriers(page)).toEqual([])
 })
 
