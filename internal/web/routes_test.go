@@ -78,7 +78,7 @@ var personActor = actor.Actor{Kind: actor.Person, Name: "amy"}
 
 // fill puts ids into a path.
 func fill(path string, cam *settings.Camera, export, mark string) string {
-	return strings.NewReplacer("{camera}", cam.ID.String(), "{stream}", cam.Streams[0].ID.String(), "{export}", export, "{mark}", mark, "{account}", "amy", "{alert}", "a1", "{change}", "1").Replace(base + path)
+	return strings.NewReplacer("{camera}", cam.ID.String(), "{stream}", cam.Streams[0].ID.String(), "{export}", export, "{mark}", mark, "{account}", "amy", "{alert}", "a1", "{change}", "9999").Replace(base + path)
 }
 
 func (b *bench) camera(name string) *settings.Camera {
