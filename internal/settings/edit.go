@@ -47,7 +47,7 @@ type edit struct {
 }
 
 // Format prints no value, whatever the verb.
-func (e edit) Format(w fmt.State, _ rune) { io.WriteString(w, "edit of "+e.Name+e.Field) }
+func (e edit) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "edit of "+e.Name+e.Field) }
 
 // Fields that are not like others.
 const (

@@ -299,9 +299,8 @@ func TestSettingsFileLayouts(t *testing.T) {
 //vigil:clause 5.3.1.1
 func TestOwnCertificate(t *testing.T) {
 	b := newBench(t)
-	p := b.admin()
 	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "eve", "role": "viewer"})
-	p = b.signIn("amy")
+	p := b.signIn("amy")
 	was := p.want(200, "GET", "/certificate", nil)
 	if sum := b.cert.Fingerprint(); was["sha256"] != fmt.Sprintf("%x", sum) || !strings.HasPrefix(was["pem"].(string), "-----BEGIN CERTIFICATE-----") || !strings.Contains(fmt.Sprint(was["names"]), "localhost") {
 		t.Errorf("%v", was)

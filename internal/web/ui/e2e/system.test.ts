@@ -133,6 +133,20 @@ test('an undo that something else stands in the way of names it', async () => {
   await page.locator('.toast').getByRole('button', { name: 'Close' }).click()
 })
 
+test('two tabs: what one changes the other shows', async () => {
+  await open('changes')
+  const other = await page.context().newPage()
+  await other.goto(rig.address + '#system/recording')
+  await other.getByRole('slider').focus()
+  await other.keyboard.press('ArrowLeft')
+  await other.getByRole('button', { name: 'Save' }).click()
+  await other.getByRole('status').getByText('Saved.').waitFor()
+  await page.locator('[data-change]').first().getByText('footage is kept: 90 days → 60 days').waitFor()
+  await page.locator('[data-change]').first().getByRole('button', { name: /^Undo/ }).click()
+  await other.getByText('90 days', { exact: true }).first().waitFor() // the form follows
+  await other.close()
+})
+
 test('a camera that was removed comes back with its footage and records', async () => {
   const before = await camera()
   await page.goto(rig.address + '#cameras')
