@@ -280,6 +280,9 @@ func (ch cameraChange) Run(ctx context.Context, c *cli) error {
 			in[k] = v
 		}
 	}
+	if own, _ := now["retentionOwn"].(bool); !own {
+		delete(in, "retentionDays") // it goes on following that of all cameras
+	}
 	streams, err := ch.streams(cam)
 	if err != nil {
 		return err

@@ -103,6 +103,7 @@ func TestChangeCamera(t *testing.T) {
 		Name, User, Link, Transport   string
 		HasPassword, Audio, BasicAuth bool
 		RetentionDays                 int
+		RetentionOwn                  bool
 		Recording                     struct{ On bool }
 		Streams                       []struct{ ID, Kind, URL string }
 	}
@@ -121,7 +122,7 @@ func TestChangeCamera(t *testing.T) {
 	}{
 		{args: []string{"--name", "Gate 門口"}, change: func(c *camera) { c.Name = "Gate 門口" }},
 		{args: []string{"--audio", "--transport", "udp", "--retention-days", "9"}, change: func(c *camera) {
-			c.Audio, c.Transport, c.RetentionDays = true, "udp", 9
+			c.Audio, c.Transport, c.RetentionDays, c.RetentionOwn = true, "udp", 9, true
 		}},
 		{args: []string{"--no-audio", "--url", "rtsp://127.0.0.1:1/other"}, change: func(c *camera) { c.Audio, c.Streams[0].URL = false, "rtsp://127.0.0.1:1/other" }},
 		{args: []string{"--second", ""}, change: func(c *camera) { c.Streams = c.Streams[:1] }},

@@ -57,6 +57,7 @@ type cameraBody struct {
 	LegacyMD5     bool           `json:"legacyMD5"`
 	BasicAuth     bool           `json:"basicAuth"`
 	RetentionDays int            `json:"retentionDays"`
+	RetentionOwn  bool           `json:"retentionOwn"`
 	Demo          bool           `json:"demo"`
 	Oldest        *int64         `json:"oldest,omitempty"`
 }
@@ -108,7 +109,7 @@ func tracksBody(list []media.Track) []trackBody {
 func (c *call) cameraBody(doc *settings.Doc, cam *settings.Camera, recording map[media.StreamID]bool) cameraBody {
 	b := cameraBody{
 		ID: cam.ID, Name: cam.Name, Removed: cam.Gone(), State: "off", Link: cam.Link, Transport: cam.Transport,
-		Audio: cam.Audio, LegacyMD5: cam.LegacyMD5, BasicAuth: cam.BasicAuth, RetentionDays: doc.Retention(cam), Demo: cam.Demo, Streams: []streamBody{},
+		Audio: cam.Audio, LegacyMD5: cam.LegacyMD5, BasicAuth: cam.BasicAuth, RetentionDays: doc.Retention(cam), RetentionOwn: cam.RetentionDays != nil, Demo: cam.Demo, Streams: []streamBody{},
 		Recording: recordingBody{On: cam.Recording.On, ArmedBy: cam.Recording.By, Since: some(cam.Recording.Since)},
 	}
 	configure := c.may(access.Configure, cam.ID)

@@ -47,6 +47,9 @@ func TestChanges(t *testing.T) {
 	p.want(200, "PUT", "/settings", s)
 	in := object{"name": "Door", "user": "viewer", "password": "cam-Secret-1", "streams": []object{{"kind": "main", "url": "rtsp://192.0.2.1/s?token=abc123"}}}
 	cam := p.want(201, "POST", "/cameras", in)
+	if cam["retentionOwn"] != false || cam["retentionDays"] != 45.0 {
+		t.Errorf("%v", cam)
+	}
 	in["name"], in["password"], in["recording"], in["retentionDays"] = "Gate", "cam-Secret-2", false, 7
 	p.want(200, "PUT", "/cameras/"+cam["id"].(string), in)
 	p.want(204, "DELETE", "/cameras/"+cam["id"].(string), nil)

@@ -215,6 +215,23 @@ test('the settings go into a sealed file and come back from it', async () => {
   expect((await camera()).removed).toBe(false)
 })
 
+test('a camera is kept for a time of its own, and a change of its name leaves that', async () => {
+  await page.goto(rig.address + '#cameras/' + gate)
+  await page.locator('[name=own-retention]').check()
+  await page.locator('[name=retention]').fill('9')
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  await page.getByRole('status').getByText('Saved.').waitFor()
+  expect((await camera()).retentionDays).toBe(9)
+  await page.goto(rig.address + '#cameras/' + gate)
+  await page.locator('[name=camera-name]').fill('Gate')
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  await page.getByRole('status').getByText('Saved.').waitFor()
+  expect(await camera()).toMatchObject({ name: 'Gate', retentionDays: 9, retentionOwn: true })
+  await page.locator('.toast').getByRole('button', { name: 'Undo' }).click()
+  await page.getByRole('status').getByText('Undone.').waitFor()
+  expect(await camera()).toMatchObject({ name: 'Gate 門口', retentionDays: 9 })
+})
+
 test('disks: what is kept free is changed, and what contradicts is said at its field', async () => {
   await open('disks')
   await page.locator('[name=low-percent]').fill('3')
