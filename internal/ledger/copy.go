@@ -181,14 +181,14 @@ func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
 		c.forked = true
 		add(Forked, err)
 	default:
-		root, err := l.RootAt(size)
+		err := l.begins(f)
 		switch {
-		case err != nil:
-			add(Damaged, err)
-			c.forked = true // nobody knows
-		case root != f.edge.root():
+		case errors.Is(err, errFork):
 			add(Forked, errFork)
 			c.forked = true
+		case err != nil: // nobody knows: asked again
+			add(Damaged, err)
+			c.failed = true
 		default:
 			if size < home.Size {
 				add(Behind, nil)
@@ -199,6 +199,7 @@ func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
 			}
 		}
 	}
+	l.judge(found)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.copies[f.Name] = c
@@ -210,6 +211,32 @@ func (l *Ledger) adopt(c *copier, found []Finding) []Finding {
 
 var errFork = errors.New("it holds another history")
 
+// begins tells whether home's history begins with a copy's, which is not longer: errFork if not, another error if
+// nobody knows. Where tiles of home are lost its log says so, and the copy is not the one to suffer.
+func (l *Ledger) begins(f *folder) error {
+	root, err := l.RootAt(f.edge.size)
+	if err != nil {
+		if l.home.reach(&f.edge).head.Size == f.edge.size {
+			return err
+		}
+		l.note(Finding{Folder: l.home.Name, Trouble: Damaged, Have: f.edge.size, Want: l.Size(), Err: err})
+		return nil
+	}
+	if root != f.edge.root() {
+		return errFork
+	}
+	return nil
+}
+
+// judge makes a copy that goes on before leaves that it lost short, if home does not have them.
+func (l *Ledger) judge(found []Finding) {
+	for i, x := range found {
+		if x.Trouble == Behind && x.Want > l.Size() {
+			found[i].Trouble = Short
+		}
+	}
+}
+
 // AddCopy opens a copy that came after Open, compares it and keeps it level
 // from now on. A copy that is longer than home is Forked: open volumes first. Its FS is
 // closed when the copy is removed, if it is a durable.Root.
@@ -218,7 +245,7 @@ var errFork = errors.New("it holds another history")
 // for who has the folder still, from before a RemoveCopy too. If their disk hangs, the copy
 // is opened by Run when they are back.
 func (l *Ledger) AddCopy(at Folder) []Finding {
-	c := newCopier(l.folder(at))
+	c := newCopier(l.copyAt(at))
 	c.after = l.leave(at.Name)
 	late, cancel := context.WithTimeout(context.Background(), copyGrace)
 	defer cancel()
@@ -231,12 +258,20 @@ func (l *Ledger) AddCopy(at Folder) []Finding {
 		l.found(x)
 		return []Finding{x}
 	}
-	return l.adopt(c, c.f.open())
+	opened, theirs, held := l.openCopies([]Folder{at})
+	c.f = opened[0]
+	if !free(held[0]) {
+		c.after = held
+	}
+	return l.adopt(c, theirs[0])
 }
 
 // alone waits until nobody else uses the folder.
 func (c *copier) alone(ctx context.Context) bool {
 	for _, done := range c.after {
+		if free(done) {
+			continue
+		}
 		select {
 		case <-done:
 		case <-c.stop:
@@ -262,14 +297,7 @@ func (l *Ledger) leave(name string) (list []<-chan struct{}) {
 		l.leaving[name] = append(l.leaving[name], c.done)
 		c.leave()
 	}
-	l.leaving[name] = slices.DeleteFunc(l.leaving[name], func(done <-chan struct{}) bool {
-		select {
-		case <-done:
-			return true
-		default:
-			return false
-		}
-	})
+	l.leaving[name] = slices.DeleteFunc(l.leaving[name], free)
 	return slices.Clone(l.leaving[name])
 }
 
@@ -358,20 +386,21 @@ func (l *Ledger) round(c *copier) error {
 	if failed {
 		f.close()
 		var found []Finding
-		if _, err = f.load(); damaged(err) {
+		if found, err = f.load(); damaged(err) {
 			found, err = f.anew(err)
 		}
-		if err == nil && f.edge.size <= l.Size() {
-			var root Digest
-			if root, err = l.RootAt(f.edge.size); err == nil && root != f.edge.root() {
-				err = errFork
-			}
-		} else if err == nil {
+		switch {
+		case err != nil:
+			found = nil // told when it began
+		case f.edge.size > l.Size():
 			err = errFork
+		default:
+			err = l.begins(f)
 		}
 		if err == nil {
 			found, err = l.restore(f, found, []*folder{l.home})
 		}
+		l.judge(found)
 		for _, x := range found {
 			l.note(x)
 		}

@@ -44,9 +44,12 @@ type folder struct {
 	made   string   // the file of the log that was begun last
 	broken error    // why open failed
 
+	copy      bool // it can catch up again
+	unsure    bool // its checkpoint is there, and not to be believed or read
 	shorter   bool // load may leave off leaves that nobody signed for on the disk
 	shortened bool // it goes on before leaves that it had and lost
 
+	signed  uint64     // leaves that the checkpoint on the disk committed to when it was loaded
 	claimed Checkpoint // the one that the folder had, until it is kept or found to be true
 
 	mu    sync.Mutex
@@ -376,8 +379,8 @@ func (f *folder) tryTile(level int, n uint64, want int) ([]byte, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) || want == tileWidth {
 		return b, err
 	}
-	if b, err := durable.ReadFile(f.FS, f.at(tileBase(level, n)), limit); err == nil {
-		return b, nil
+	if b, err := durable.ReadFile(f.FS, f.at(tileBase(level, n)), limit); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return b, err
 	}
 	list, rerr := f.FS.ReadDir(f.at(tileBase(level, n) + ".p"))
 	if rerr != nil {

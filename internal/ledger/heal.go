@@ -210,7 +210,7 @@ func (l *Ledger) restore(f *folder, found []Finding, others []*folder) ([]Findin
 	if len(f.lost) == 0 || head.Size == 0 {
 		return found, nil
 	}
-	from, size := f.lost[0], f.edge.size
+	from, size, trouble := f.lost[0], f.edge.size, f.hole(f.lost[0])
 	_ = f.close() // another file may take the place of the one it has open
 	others = slices.Concat(others, l.asides(f.Folder))
 	if f != l.home {
@@ -239,12 +239,12 @@ func (l *Ledger) restore(f *folder, found []Finding, others []*folder) ([]Findin
 	if err != nil {
 		return found, err
 	}
-	found = append(slices.DeleteFunc(found, func(x Finding) bool { return x.Trouble == Damaged && errors.Is(x.Err, errLost) }), again...)
+	found = append(slices.DeleteFunc(found, func(x Finding) bool { return (x.Trouble == Damaged || x.Trouble == Behind) && errors.Is(x.Err, errLost) }), again...)
 	errs = append([]error{healed(back, kept)}, errs...)
 	if len(f.lost) > 0 {
 		errs = append(errs, errLost)
 	}
-	return append(found, Finding{Folder: f.Name, Trouble: Damaged, Have: from, Want: size, Err: errors.Join(errs...)}), nil
+	return append(found, Finding{Folder: f.Name, Trouble: trouble, Have: from, Want: size, Err: errors.Join(errs...)}), nil
 }
 
 // healed says what was done.

@@ -46,7 +46,7 @@ type Leaf struct {
 	Meta    []byte   // sealed; the public leaf commits to it
 	Salt    Salt     // set by Append
 	// Lost tells, on reading, that the sealed metadata is damaged in every
-	// folder. Kind and Digests still stand, Commitment is what was promised.
+	// folder. Kind and Digests still stand, Commitment is what was promised; if Kind is 0, these are lost as well.
 	Lost       bool
 	Commitment Digest // SHA-256(salt || metadata); set by Append and on reading
 }

@@ -100,6 +100,8 @@ func (f Finding) Unwrap() error { return f.Err }
 // reported as Short, and the log behind it is kept beside it. What Open finds is in Findings;
 // an error means that there is no ledger to write to.
 //
+// A copy whose disk does not answer within copyOpen is reported as Unreadable and opened when it does.
+//
 // The FS of a copy is closed when the copy is removed or the ledger closed, if
 // it is a durable.Root.
 //
@@ -117,25 +119,20 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	claimed, _ := l.home.readCheckpoint() // before loading may put it aside
 	found, homeErr := l.home.load()
 	l.findings = found
-	var opened []*folder
-	var theirs [][]Finding
-	for _, c := range copies {
-		f := l.folder(c)
-		opened, theirs = append(opened, f), append(theirs, f.open())
-	}
+	opened, theirs, held := l.openCopies(copies)
 	wanted := homeErr != nil || slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == Short && x.Have < x.Want })
 	for try := 1; wanted && try < sourceTries && slices.ContainsFunc(opened, (*folder).fails); try++ {
 		time.Sleep(sourcePause)
 		for i, f := range opened {
-			if f.fails() {
+			if f.fails() && free(held[i]) {
 				theirs[i] = f.open()
 			}
 		}
 	}
 	kept := ""
-	forged := slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == BadSignature }) // what it committed to is not known
+	unsure := l.home.unsure // what it committed to is not known
 	holds := func(f *folder) bool { return f.has() && l.home.holds(f, claimed) }
-	if damaged(homeErr) && !forged && !slices.ContainsFunc(opened, holds) {
+	if damaged(homeErr) && !unsure && !slices.ContainsFunc(opened, holds) {
 		l.home = l.folder(home)
 		l.home.shorter = true
 		if found, err = l.home.load(); err == nil {
@@ -201,7 +198,11 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	for i, f := range opened {
-		l.adopt(newCopier(f), theirs[i])
+		c := newCopier(f)
+		if !free(held[i]) {
+			c.after = []<-chan struct{}{held[i]}
+		}
+		l.adopt(c, theirs[i])
 	}
 	return l, nil
 }
@@ -212,6 +213,53 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 const sourceTries = 6
 
 var sourcePause = 2 * time.Second // changed by tests only
+
+// copyOpen is how long Open waits for the disks of copies.
+const copyOpen = 10 * time.Second
+
+// openCopies opens the copies beside each other. One whose disk does not answer in time counts as
+// one that cannot be loaded; held is closed when its disk lets go, and before that nobody else may use
+// its folder.
+func (l *Ledger) openCopies(copies []Folder) (opened []*folder, theirs [][]Finding, held []<-chan struct{}) {
+	late, cancel := context.WithTimeout(context.Background(), copyOpen)
+	defer cancel()
+	theirs = make([][]Finding, len(copies))
+	found := make([][]Finding, len(copies))
+	for i, c := range copies {
+		f, done := l.copyAt(c), make(chan struct{})
+		go func() {
+			defer close(done)
+			found[i] = f.open()
+		}()
+		opened, held = append(opened, f), append(held, done)
+	}
+	for i, c := range copies {
+		select {
+		case <-held[i]:
+		case <-late.Done():
+		}
+		if free(held[i]) {
+			theirs[i] = found[i]
+			continue
+		}
+		opened[i] = l.copyAt(c)
+		opened[i].broken = errHeld
+		theirs[i] = []Finding{{Folder: c.Name, Trouble: Unreadable, Err: errHeld}}
+	}
+	return opened, theirs, held
+}
+
+var errHeld = errors.New("its disk does not answer")
+
+// free tells whether a channel is closed.
+func free(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
 
 // setAside keeps a home that cannot be opened under another name and begins a
 // new one, when there is a copy from which it is made again. Without one a person must
@@ -301,6 +349,12 @@ func (f *folder) fails() bool { return f.known == nil && !damaged(f.broken) }
 func (f *folder) has() bool { return f.known != nil && f.edge.size > 0 }
 
 func (l *Ledger) folder(f Folder) *folder { return &folder{Folder: f, key: l.key, keys: l.keys} }
+
+func (l *Ledger) copyAt(f Folder) *folder {
+	c := l.folder(f)
+	c.copy = true
+	return c
+}
 
 // longest returns the copy with the longest history that continues home's, or
 // nil when none is longer.

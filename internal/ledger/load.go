@@ -207,18 +207,25 @@ func (f *folder) entries(from, to uint64, fn func(entry []byte) error) error {
 func (f *folder) load() (findings []Finding, err error) {
 	f.fresh, f.named, f.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	f.lost, f.made, f.shortened, f.claimed = nil, "", false, Checkpoint{}
+	f.unsure, f.signed = false, 0
 	for _, dir := range []string{"", "sealed", "tile"} {
 		if err := durable.MkdirAll(f.FS, f.at(dir)); err != nil {
 			return nil, err
 		}
 	}
 	claimed, cerr := f.readCheckpoint()
+	f.signed = claimed.Size
 	span, any, err := f.lastSpan()
 	if err != nil {
 		return findings, err
 	}
 	if cerr != nil {
-		findings = append(findings, Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr})
+		f.unsure = true
+		x := Finding{Folder: f.Name, Trouble: BadSignature, Err: cerr}
+		if !errors.Is(cerr, ErrSignature) && !errors.Is(cerr, ErrCheckpoint) && !damaged(cerr) {
+			x.Trouble, x.Err = Damaged, fmt.Errorf("its checkpoint cannot be read: %w", cerr)
+		}
+		findings = append(findings, x)
 	}
 	var r replay
 	for ok := false; any && !ok; {
@@ -231,14 +238,17 @@ func (f *folder) load() (findings []Finding, err error) {
 			var whole bool
 			last := span
 			r, span, whole, err = f.rebuild(last)
+			x := Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: r.edge.size, Err: errTiles}
 			if err == nil && !whole {
-				var x Finding
-				if x, err = f.shorten(span, last, r.edge.size, claimed.Size); err == nil {
-					findings = append(findings, x)
+				y, serr := f.shorten(span, last, r.edge.size, claimed.Size)
+				if err = serr; err == nil && f.copy {
+					x = y
+				} else if err == nil {
+					findings = append(findings, y)
 				}
 			}
 			ok = true
-			findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: r.edge.size, Want: r.edge.size, Err: errTiles})
+			findings = append(findings, x)
 		}
 		if err != nil {
 			return findings, err
@@ -254,11 +264,11 @@ func (f *folder) load() (findings []Finding, err error) {
 		if err == nil {
 			err = fmt.Errorf("it is kept as %s", to)
 		}
-		findings[0].Err = fmt.Errorf("%w; %w", cerr, err)
+		findings[0].Err = fmt.Errorf("%w; %w", findings[0].Err, err)
 	}
 	f.lost = r.lost
 	for _, first := range r.lost {
-		findings = append(findings, Finding{Folder: f.Name, Trouble: Damaged, Have: first, Want: r.edge.size, Err: errLost})
+		findings = append(findings, Finding{Folder: f.Name, Trouble: f.hole(first), Have: first, Want: r.edge.size, Err: errLost})
 	}
 	logged := r.edge.size
 	if claimed.Size > logged {
@@ -300,6 +310,15 @@ func (f *folder) open() []Finding {
 		found = append(found, Finding{Folder: f.Name, Trouble: Unreadable, Err: err})
 	}
 	return found
+}
+
+// hole is the trouble of a stretch of the log that is missing. A copy syncs what it catches up with
+// before the checkpoint: what it lacks behind that is what a power cut leaves.
+func (f *folder) hole(first uint64) Trouble {
+	if f.copy && first >= f.signed {
+		return Behind
+	}
+	return Damaged
 }
 
 var errLost = errors.New("sealed metadata is damaged; the public leaves stand")
@@ -393,7 +412,7 @@ func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err er
 			reached, at = r, span
 		}
 	}
-	short := f.shorter && errors.Is(err, errTiles)
+	short := (f.shorter || f.copy) && errors.Is(err, errTiles)
 	if before != nil {
 		all, lost = *before, lost[:len(lost)-1]
 	}
@@ -412,12 +431,17 @@ func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err er
 }
 
 // maxShorten bounds the leaves that are left off: some minutes of a large
-// recorder, far more than a disk holds back.
-const maxShorten = 1024
+// recorder, far more than a disk holds back. What a copy has not synced while it catches up
+// is of one file of the log, and it catches up again.
+const (
+	maxShorten     = 1024
+	maxShortenCopy = 2 * spanLeaves
+)
 
 // shorten lets the log end before leaves that are lost for good, if these lie behind what the
 // checkpoint on the disk commits to and are few. It keeps a copy of the file of the log that the
-// next append cuts off, and gives those behind it other names.
+// next append cuts off, and gives those behind it other names. Of a copy it is no trouble, unless
+// home lacks these leaves too (Ledger.judge).
 func (f *folder) shorten(span, last, size, claimed uint64) (Finding, error) {
 	b, err := f.readSpan(last)
 	if err != nil {
@@ -427,7 +451,11 @@ func (f *folder) shorten(span, last, size, claimed uint64) (Finding, error) {
 	for _, x := range f.frames(last, b) {
 		end = max(end, x.first+uint64(len(x.hashes)))
 	}
-	if claimed > size || end-size > maxShorten {
+	most, trouble := uint64(maxShorten), Short
+	if f.copy {
+		most, trouble = maxShortenCopy, Behind
+	}
+	if claimed > size || end-size > most {
 		return Finding{}, fmt.Errorf("%d leaves from %d on: %w", max(end, claimed)-size, size, errTiles)
 	}
 	if b, err = f.readSpan(span); err != nil {
@@ -440,7 +468,7 @@ func (f *folder) shorten(span, last, size, claimed uint64) (Finding, error) {
 		}
 	}
 	f.shortened = true
-	return Finding{Folder: f.Name, Trouble: Short, Have: size, Want: end, Err: fmt.Errorf("%w; the log behind them is kept: %s", errTiles, to)}, err
+	return Finding{Folder: f.Name, Trouble: trouble, Have: size, Want: end, Err: fmt.Errorf("%w; the log behind them is kept: %s", errTiles, to)}, err
 }
 
 // fix writes a tile unless it is there. After a failure it is written all the

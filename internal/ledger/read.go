@@ -13,7 +13,8 @@ import (
 // Follow calls fn for each leaf from index from to the size that the ledger
 // has now, in order. A leaf is valid during the call only. Sealed metadata that is
 // damaged in home is taken from a copy, or the leaf is marked Lost; a leaf that
-// is not the one in the tree is treated as damaged.
+// is not the one in the tree is treated as damaged. One whose public half is damaged in
+// every folder as well is Lost and of no Kind.
 func (l *Ledger) Follow(from uint64, fn func(i uint64, leaf Leaf) error) error {
 	v := l.home.view()
 	if from > v.head.Size {
@@ -201,23 +202,36 @@ func (r *reader) mend(from, to uint64, fn func(i uint64, leaf Leaf) error) error
 			}
 		}
 	}
-	for _, f := range append([]*folder{r.home}, r.alt...) {
-		var asked error // what fn said; the folder's own trouble is the next one's business
-		_ = f.entries(next, to, func(entry []byte) error {
-			leaf, err := ParsePublic(entry)
-			if err != nil {
-				return err
+	for next < to {
+		var why error // a disk that fails now may show it later
+		for _, f := range append([]*folder{r.home}, r.alt...) {
+			var asked error // what fn said; the folder's own trouble is the next one's business
+			err := f.entries(next, to, func(entry []byte) error {
+				leaf, err := ParsePublic(entry)
+				if err != nil {
+					return errTiles
+				}
+				if ok, err := r.inTree(next, leaf); err != nil || !ok {
+					return errors.Join(errTiles, err)
+				}
+				next++
+				asked = fn(next-1, leaf)
+				return asked
+			})
+			if next == to || asked != nil {
+				return asked
 			}
-			if ok, err := r.inTree(next, leaf); err != nil || !ok {
-				return errStop
+			if !damaged(err) {
+				why = errors.Join(why, err)
 			}
-			next++
-			asked = fn(next-1, leaf)
-			return asked
-		})
-		if next == to || asked != nil {
-			return asked
+		}
+		if why != nil {
+			return fmt.Errorf("read ledger: leaf %d: %w", next, why)
+		}
+		next++
+		if err := fn(next-1, Leaf{Lost: true}); err != nil {
+			return err
 		}
 	}
-	return fmt.Errorf("read ledger: leaf %d: %w", next, errLost)
+	return nil
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
+
+	"vigil/internal/durable"
 )
 
 // Verify reads all of the ledger in home and in the copies: every frame opens,
@@ -28,7 +31,7 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, total uint64)) 
 				view.head = told
 			}
 		}
-		lost, err := f.verify(ctx, view, progress)
+		lost, tiles, err := f.verify(ctx, view, progress)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -38,9 +41,32 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, total uint64)) 
 		if err := l.healOld(f, lost, view, others); err != nil {
 			errs = append(errs, err)
 		}
+		if err := l.remake(f, tiles, view); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// remake writes tiles again that are lost or damaged. Full ones never change, so nobody else writes to them.
+func (l *Ledger) remake(f *folder, tiles []tile, v view) error {
+	for _, t := range tiles {
+		name := f.at(t.path())
+		if err := durable.MkdirAll(f.FS, path.Dir(name)); err != nil {
+			return err
+		}
+		if err := durable.WriteFile(f.FS, name, t.data); err != nil {
+			return fmt.Errorf("make %s again: %w", name, err)
+		}
+	}
+	if len(tiles) > 0 {
+		l.note(Finding{Folder: f.Name, Trouble: Damaged, Have: v.head.Size, Want: v.head.Size, Err: fmt.Errorf("%d tiles were lost or damaged and are made again from the sealed log, the first %s", len(tiles), tiles[0].path())})
+	}
+	return nil
+}
+
+// maxRemake bounds the tiles that one verification makes again; the next goes on.
+const maxRemake = 64 << 20 // bytes
 
 // healOld heals files of the log that nobody writes to any more.
 func (l *Ledger) healOld(f *folder, lost []uint64, v view, others []*folder) error {
@@ -62,11 +88,12 @@ func (l *Ledger) healOld(f *folder, lost []uint64, v view, others []*folder) err
 const maxReport = 20
 
 // verify reads one folder up to a view. It also returns the files of the log
-// that lack frames.
-func (f *folder) verify(ctx context.Context, v view, progress func(done, total uint64)) (lacking []uint64, err error) {
+// that lack frames, and the full tiles that are not there, as they should be.
+func (f *folder) verify(ctx context.Context, v view, progress func(done, total uint64)) (lacking []uint64, bad []tile, err error) {
 	if v.head.Size == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
+	remake := 0
 	var errs []error
 	report := func(at uint64, err error) {
 		if len(errs) < maxReport {
@@ -84,6 +111,10 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 		}
 		if err != nil {
 			report(e.size, fmt.Errorf("%s: %w", t.path(), err))
+			if remake += len(t.data); t.width == tileWidth && remake <= maxRemake {
+				t.data = bytes.Clone(t.data)
+				bad = append(bad, t)
+			}
 		}
 		return nil
 	}
@@ -103,7 +134,7 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 	var entry []byte
 	for span := uint64(0); span <= v.span && e.size < v.head.Size; span++ {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		b, err := f.readSpan(span)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -134,11 +165,12 @@ func (f *folder) verify(ctx context.Context, v view, progress func(done, total u
 	}
 	if e.size != v.head.Size || e.root() != v.head.Root {
 		report(e.size, errTiles)
+		bad = nil // they would be of another tree
 	}
 	if c, err := f.readCheckpoint(); err != nil {
 		report(e.size, err)
 	} else if c.Size < v.head.Size {
 		report(e.size, fmt.Errorf("checkpoint of %d leaves: %w", c.Size, ErrCheckpoint))
 	}
-	return lacking, errors.Join(errs...)
+	return lacking, bad, errors.Join(errs...)
 }

@@ -182,7 +182,7 @@ func (c *checker) census() error {
 			return c.ctx.Err()
 		}
 		switch {
-		case l.Kind != ledger.Segment && l.Kind != ledger.Tombstone:
+		case l.Kind != ledger.Segment && l.Kind != ledger.Tombstone && l.Kind != 0:
 		case l.Lost:
 			c.r.add(Finding{Trouble: NoLeaf, Err: fmt.Errorf("leaf %d", i)})
 		case l.Kind == ledger.Segment:
