@@ -171,6 +171,8 @@ test('recording, how long, encrypted; with the live pictures under it', async ()
   const said = page.locator('.started')
   await said.getByText('Recording.').waitFor({ timeout: 40_000 })
   await until('what was reached', async () => /Recording\. About [\d.]+ days fit\. Encrypted: yes\./.test((await said.innerText()).replace(/\s+/g, ' ')))
+  expect(await page.evaluate(() => scrollY)).toBe(0) // the page is another one, and begins at its top
+  await until('all pictures in sight', () => page.evaluate(() => document.documentElement.scrollHeight <= innerHeight))
   await until('live pictures', async () => apart((await clock(page)).shown, Date.now()) < 3000)
   console.log(`from the first key to recording with two cameras: ${((Date.now() - began) / 1000).toFixed(0)} s, with eight looks for barriers in between`)
   await said.getByText('Cameras with an unencrypted link: 1').waitFor()

@@ -18,6 +18,12 @@ export function columns(tiles: number, width: number, height: number): number {
   return area < least ? fit : best
 }
 
+/** How wide the columns may be together so that all rows are in sight; undefined where one scrolls anyway. */
+export function inSight(tiles: number, columns: number, width: number, height: number): number | undefined {
+  const tile = (height / Math.ceil(tiles / columns)) * (16 / 9)
+  return tile < least || tile * columns >= width ? undefined : Math.floor(tile * columns)
+}
+
 /** The list with one item at another place. */
 export function moved<T>(list: readonly T[], item: T, to: number): T[] {
   const rest = list.filter((x) => x !== item)
