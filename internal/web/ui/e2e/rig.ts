@@ -5,9 +5,25 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import { chromium, firefox, type Browser, type Page } from 'playwright-core'
 
 const root = resolve(import.meta.dirname, '../../../..')
+
+const browsers = {
+  chromium: () => chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  }),
+  // Debian's own, unchanged, by WebDriver BiDi.
+  firefox: async () => {
+    const browser = await firefox.launch({ channel: 'moz-firefox', executablePath: '/usr/bin/firefox-esr' })
+    // It does not know this command yet, without which no page is opened; none of our tests need it there.
+    const session = (browser as any)._connection.toImpl(browser)._browserSession
+    const send = session.send.bind(session)
+    session.send = (method: string, params: unknown) => (method === 'emulation.setMediaFeaturesOverride' ? Promise.resolve({}) : send(method, params))
+    return browser
+  },
+} satisfies Record<string, () => Promise<Browser>>
 
 export class Rig {
   readonly dir = mkdtempSync(join(tmpdir(), 'vigil-e2e-'))
@@ -21,15 +37,12 @@ export class Rig {
   private log = ''
   private others: ChildProcess[] = []
 
-  static async start(): Promise<Rig> {
+  static async start(browser: keyof typeof browsers = process.env.VIGIL_BROWSER === 'firefox' ? 'firefox' : 'chromium'): Promise<Rig> {
     const rig = new Rig()
     rig.rtsp = `rtsp://127.0.0.1:${await freePort()}`
     await rig.film()
     await rig.serve(await freePort())
-    rig.browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-    })
+    rig.browser = await browsers[browser]()
     return rig
   }
 

@@ -11,7 +11,7 @@ import { readClock } from '../../../simcam/clockface/clockface.js'
 export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ shown: number; claimed: number }> {
   const video = page.locator(which).first()
   const before = Number(await video.getAttribute('data-at'))
-  const png = (await video.screenshot()).toString('base64')
+  const png = (await video.screenshot({ caret: 'initial' })).toString('base64')
   const after = Number(await video.getAttribute('data-at'))
   // As text, not as a function with arguments: the page's policy forbids eval, which passing the reader in would need.
   const shown = await page.evaluate<number | null>(`(async () => {
@@ -39,7 +39,7 @@ export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ s
 
 /** The burnt-in clocks of all videos that match, of one screenshot of the window: what was on the screen at one moment. Null where there is none. */
 export async function clocks(page: Page, which: string): Promise<(number | null)[]> {
-  const png = (await page.screenshot()).toString('base64')
+  const png = (await page.screenshot({ caret: 'initial' })).toString('base64')
   return page.evaluate<(number | null)[]>(`(async () => {
     const CELLS = 20, HEIGHT = 15, N = 5
     const readClock = ${readClock.toString()}
