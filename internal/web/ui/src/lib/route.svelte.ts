@@ -30,6 +30,12 @@ class Route {
     addEventListener('hashchange', () => (this.at = parse(location.hash)))
   }
 
+  /** Goes there, as a new step of the history; at is another at once, though the event comes later. */
+  go(to: string): void {
+    location.hash = to
+    this.at = parse(to)
+  }
+
   /** Goes on within the same step of the history. */
   replace(to: string): void {
     if (to === location.hash) return
