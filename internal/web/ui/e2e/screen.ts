@@ -11,7 +11,7 @@ import { readClock } from '../../../simcam/clockface/clockface.js'
 export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ shown: number; claimed: number }> {
   const video = page.locator(which).first()
   const before = Number(await video.getAttribute('data-at'))
-  const png = (await video.screenshot({ caret: 'initial' })).toString('base64')
+  const png = (await video.screenshot()).toString('base64')
   const after = Number(await video.getAttribute('data-at'))
   // As text, not as a function with arguments: the page's policy forbids eval, which passing the reader in would need.
   const shown = await page.evaluate<number | null>(`(async () => {
@@ -39,7 +39,7 @@ export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ s
 
 /** The burnt-in clocks of all videos that match, of one screenshot of the window: what was on the screen at one moment. Null where there is none. */
 export async function clocks(page: Page, which: string): Promise<(number | null)[]> {
-  const png = (await page.screenshot({ caret: 'initial' })).toString('base64')
+  const png = (await page.screenshot()).toString('base64')
   return page.evaluate<(number | null)[]>(`(async () => {
     const CELLS = 20, HEIGHT = 15, N = 5
     const readClock = ${readClock.toString()}
@@ -69,6 +69,23 @@ export function clockIn(page: Page, selector: string): Promise<number | null> {
     c.drawImage(img, 0, 0)
     return readClock(c.getImageData(0, 0, img.naturalWidth, img.naturalHeight))
   })()`)
+}
+
+/** How loud the sound of a video is at most within a second, from 0 to 1: what the browser decoded, whether or not the machine can play it. */
+export function loudness(page: Page, which = 'video'): Promise<number> {
+  return page.locator(which).first().evaluate(async (v: HTMLVideoElement & { captureStream?(): MediaStream; mozCaptureStream?(): MediaStream }) => {
+    const tracks = (v.captureStream ?? v.mozCaptureStream)!.call(v).getAudioTracks()
+    if (!tracks.length) return 0
+    const recorder = new MediaRecorder(new MediaStream(tracks))
+    const parts: Blob[] = []
+    recorder.ondataavailable = (e) => parts.push(e.data)
+    const stopped = new Promise((ok) => (recorder.onstop = ok))
+    recorder.start()
+    setTimeout(() => recorder.stop(), 1000)
+    await stopped
+    const sound = await new OfflineAudioContext(1, 1, 48_000).decodeAudioData(await new Blob(parts).arrayBuffer())
+    return sound.getChannelData(0).reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+  })
 }
 
 /** How far apart two instants of a minute are, ms. */
