@@ -146,7 +146,7 @@ test('the timeline: a click plays there; paused, picture by picture both ways', 
 
 test('a quarter of the speed to sixteen times', async () => {
   await page.getByRole('button', { name: 'Play', exact: true }).click()
-  for (const [i, speed] of [0.25, 0.5, 2, 4, 8, 16].entries()) {
+  for (const [i, speed] of [0.25, 0.5, 4, 16].entries()) {
     const from = since + (i % 2 ? 5000 : 1000)
     await go(`#watch/${ids.gate}?t=${from}`)
     await page.getByLabel('Speed').selectOption(String(speed))

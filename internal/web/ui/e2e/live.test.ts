@@ -144,6 +144,30 @@ test('what is not on the screen asks for nothing', async () => {
   await page.setViewportSize({ width: 1280, height: 900 })
 })
 
+test('a page that is left while a single picture comes is no error', async () => {
+  await page.evaluate(() => {
+    const real = fetch
+    window.fetch = async (what, how) => {
+      const r = await real(what, how)
+      if (String(what).includes('snapshot.jpg')) {
+        r.blob = () => new Promise((_, fail) => {
+          document.documentElement.dataset.coming = 'yes'
+          how!.signal!.addEventListener('abort', () => fail(how!.signal!.reason))
+        })
+      }
+      return r
+    }
+  })
+  await page.goto(rig.address + '#exports')
+  await page.goto(rig.address + '#live')
+  await tile(ids.yard!).scrollIntoViewIfNeeded()
+  await page.locator('[data-coming]').waitFor()
+  await page.goto(rig.address + '#exports')
+  await page.getByText('Nothing was exported').waitFor()
+  expect(rig.sins).toEqual([])
+  await page.goto(rig.address + '#live')
+})
+
 test('a camera that goes keeps its last picture, and comes back by itself', async () => {
   await page.reload()
   await until(page, 'a live picture', async () => apart((await clock(page, 5, `[data-tile="${ids.hall}"] video`)).shown, Date.now()) < 2000)
