@@ -2,6 +2,7 @@
 // What is decoded where differs from Chromium, so each picture is read from the screen: it is there, and of the right instant.
 
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -176,13 +177,19 @@ test('an export is made and downloaded', async () => {
   expect(codecs.split(/\s+/)).toEqual(expect.arrayContaining(['h264', 'aac']))
 })
 
+test('a file that the page makes is downloaded', async () => {
+  await go('#system/certificate')
+  await page.getByRole('button', { name: 'Download the certificate' }).click()
+  await until(page, 'the file', () => Promise.resolve(/^-----BEGIN CERTIFICATE-----[\s\S]*END/.test(readFileSync(join(rig.downloads, 'vigil.crt'), 'utf8'))))
+})
+
 test('on a phone, in Chinese: no barriers, nothing wider than the window', async () => {
   await page.setViewportSize({ width: 360, height: 740 })
   await page.getByRole('button', { name: '中文' }).click()
-  for (const place of [`watch/${ids.gate}?t=${since + 1000}&with=${ids.hall}`, 'live', 'exports', 'cameras', 'system', 'alerts']) {
+  for (const place of [`watch/${ids.gate}?t=${since + 1000}&with=${ids.hall}`, 'live', 'exports', 'cameras', 'system/recording', 'system/log', 'alerts']) {
     await go('#' + place)
     await page.locator('main').waitFor()
     expect(await barriers(page)).toEqual([])
-    await shot('phone-' + place.slice(0, 5))
+    await shot('phone-' + place.replace(/\?.*|\//g, ''))
   }
 })

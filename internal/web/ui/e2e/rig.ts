@@ -10,26 +10,27 @@ import { chromium, firefox, type Browser, type Page } from 'playwright-core'
 const root = resolve(import.meta.dirname, '../../../..')
 
 const browsers = {
-  chromium: () => chromium.launch({
+  chromium: (_: string) => chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   }),
   // Debian's own, unchanged, by WebDriver BiDi.
-  firefox: async () => {
-    const browser = await firefox.launch({ channel: 'moz-firefox', executablePath: '/usr/bin/firefox-esr' })
+  firefox: async (downloadsPath: string) => {
+    const browser = await firefox.launch({ channel: 'moz-firefox', executablePath: '/usr/bin/firefox-esr', downloadsPath })
     // It does not know this command yet, without which no page is opened; none of our tests need it there.
     const session = (browser as any)._connection.toImpl(browser)._browserSession
     const send = session.send.bind(session)
     session.send = (method: string, params: unknown) => (method === 'emulation.setMediaFeaturesOverride' ? Promise.resolve({}) : send(method, params))
     return browser
   },
-} satisfies Record<string, () => Promise<Browser>>
+} satisfies Record<string, (downloads: string) => Promise<Browser>>
 
 /** The digest of an empty rule that the driver tries to put into a page of Firefox before each screenshot; the page's policy stops it. */
 const drivers = "'sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA='"
 
 export class Rig {
   readonly dir = mkdtempSync(join(tmpdir(), 'vigil-e2e-'))
+  readonly downloads = join(this.dir, 'downloads') // of Firefox: its driver does not tell of files that the page itself has made
   address = ''
   code = ''
   fingerprint = ''
@@ -45,7 +46,7 @@ export class Rig {
     rig.rtsp = `rtsp://127.0.0.1:${await freePort()}`
     await rig.film()
     await rig.serve(await freePort())
-    rig.browser = await browsers[browser]()
+    rig.browser = await browsers[browser](rig.downloads)
     return rig
   }
 
