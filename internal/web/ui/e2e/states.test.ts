@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Rig } from './rig'
-import { apart, barriers, clock, until } from './screen'
+import { apart, barriers, clock, clockIn, until } from './screen'
 
 let rig: Rig
 let page: Page
@@ -241,6 +241,28 @@ test('a main stream that the browser cannot play: the second one is shown, and i
   await playing()
   expect(await page.getByLabel('Stream', { exact: true }).inputValue()).toBe('second')
   await shot('second')
+})
+
+test('a browser that says that it plays a coding and does not: single pictures small, converted large', async () => {
+  const cellar = rig.addCamera('Cellar', (await rig.another('-user', 'demo', '-pass', 'camera-Pass-1', '-stream', 'h265=clock-h265')) + '/h265')
+  await page.goto(rig.address + '#exports')
+  await page.reload()
+  await page.evaluate(() => {
+    const real = fetch
+    window.fetch = async (what, how) => {
+      const r = await real(what, how)
+      if (!/\.mp4/.test(String(what)) || r.headers.get('Vigil-Recoded') === 'true') return r
+      return new Response(r.body, { headers: { 'Content-Type': 'video/mp4; codecs="avc1.64001e"' } }) // it is H.265
+    }
+  })
+  await page.goto(rig.address + '#live')
+  const tile = page.locator(`[data-tile="${cellar}"]`)
+  await tile.getByText('one picture a second').waitFor({ timeout: 40_000 })
+  await until(page, 'a picture', async () => apart((await clockIn(page, `[data-tile="${cellar}"] img`))!, Date.now()) < 5000)
+  await page.goto(rig.address + '#watch/' + cellar)
+  await page.getByText('converted', { exact: true }).waitFor({ timeout: 40_000 })
+  await until(page, 'a live picture', async () => apart((await clock(page)).shown, Date.now()) < 5000)
+  await page.reload()
 })
 
 test('names and addresses of any length', async () => {

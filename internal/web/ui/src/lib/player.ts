@@ -11,7 +11,7 @@ export type State =
   | { kind: 'loading' }
   | { kind: 'playing' }
   | { kind: 'ended' } // no footage after this instant
-  | { kind: 'unsupported'; type: string } // this browser cannot decode it
+  | { kind: 'unsupported'; type: string } // this browser cannot decode it, or said that it can and did not
   | { kind: 'failed'; error: unknown }
 
 /** What is known of the sound: none is sent, it can be heard, or it is of a coding that browsers do not play. */
@@ -47,6 +47,10 @@ const jump = 0.5 // seconds off the clock from which on a player seeks; what is 
 const near = { stands: 0.002, waits: 0.2 } // seconds off it that a picture which stands may be
 const rest = 3000 // ms without asking after there was nothing, or something went wrong
 const maxClocks = 500
+const refusals = 2 // once it may be a damaged picture
+
+/** The browser did not take what it was given. */
+class Refused extends Error {}
 
 export class Player {
   private session = new AbortController()
@@ -68,6 +72,8 @@ export class Player {
   private dry = false // there is nothing more for now
   private broken = false // what was asked for last did not come
   private idleUntil = 0 // by performance.now(): not asked for again before, while kept
+  private type = '' // of what is fetched
+  private refused = 0 // times in a row that the browser gave up before it showed a picture
   private clocks: { from: number; ahead: number }[] = [] // of the camera, by instant
 
   constructor(
@@ -82,7 +88,21 @@ export class Player {
     video.addEventListener('loadeddata', this.shown)
     video.addEventListener('seeked', this.shown)
     video.addEventListener('seeking', this.seeks)
+    video.addEventListener('error', this.gaveUp)
     this.watch()
+  }
+
+  /** The browser decodes no more of this. */
+  private gaveUp = () => this.fail(new Refused(this.video.error?.message))
+
+  private fail(error: unknown): void {
+    if (this.session.signal.aborted) return
+    this.session.abort() // what it fetched does not grow any more
+    this.broken = true
+    if (error instanceof Refused || this.video.error) this.refused++ // the one may be told before the other
+    const never = this.refused >= refusals
+    this.idleUntil = never ? Infinity : performance.now() + rest
+    this.report(never ? { kind: 'unsupported', type: this.type } : { kind: 'failed', error })
   }
 
   private seeks = () => {
@@ -112,7 +132,9 @@ export class Player {
 
   private shown = () => {
     this.reachGoal()
-    if (this.origin && this.video.readyState >= 2) this.report({ kind: 'playing' })
+    if (!this.origin || this.video.readyState < 2) return
+    this.refused = 0
+    this.report({ kind: 'playing' })
   }
 
   /** The instant on the screen, ms since the epoch; undefined before the first picture. */
@@ -201,11 +223,7 @@ export class Player {
     this.from = from ?? 0
     this.report({ kind: 'loading' })
     this.run(from, session.signal).catch((error) => {
-      if (session.signal.aborted) return
-      this.idleUntil = performance.now() + rest
-      this.broken = true
-      session.abort() // what it fetched does not grow any more
-      this.report({ kind: 'failed', error })
+      if (!session.signal.aborted) this.fail(error)
     })
   }
 
@@ -298,6 +316,7 @@ export class Player {
     this.video.removeEventListener('loadeddata', this.shown)
     this.video.removeEventListener('seeked', this.shown)
     this.video.removeEventListener('seeking', this.seeks)
+    this.video.removeEventListener('error', this.gaveUp)
     this.video.cancelVideoFrameCallback?.(this.callback)
     this.stop()
   }
@@ -327,7 +346,7 @@ export class Player {
         await pause(1000, signal)
         continue
       }
-      const type = response.headers.get('Content-Type') ?? ''
+      const type = (this.type = response.headers.get('Content-Type') ?? '')
       if (!MediaSource.isTypeSupported(type)) {
         await response.body.cancel()
         this.dry = true
@@ -487,7 +506,7 @@ function settled(b: SourceBuffer, signal: AbortSignal): Promise<void> {
       b.removeEventListener('error', bad)
       signal.aborted ? fail(signal.reason) : ok()
     }
-    const bad = () => fail(new Error('the browser could not take this video'))
+    const bad = () => fail(new Refused('the browser could not take this video'))
     b.addEventListener('updateend', done)
     b.addEventListener('error', bad)
     if (!b.updating) done()
