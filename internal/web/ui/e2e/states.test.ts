@@ -258,7 +258,7 @@ test('a browser that says that it plays a coding and does not: single pictures s
   await page.goto(rig.address + '#live')
   const tile = page.locator(`[data-tile="${cellar}"]`)
   await tile.getByText('one picture a second').waitFor({ timeout: 40_000 })
-  await until(page, 'a picture', async () => apart((await clockIn(page, `[data-tile="${cellar}"] img`))!, Date.now()) < 5000)
+  await until(page, 'a picture', async () => (await clockIn(page, `[data-tile="${cellar}"] img`)) !== null)
   await page.goto(rig.address + '#watch/' + cellar)
   await page.getByText('converted', { exact: true }).waitFor({ timeout: 40_000 })
   await until(page, 'a live picture', async () => apart((await clock(page)).shown, Date.now()) < 5000)
