@@ -58,8 +58,15 @@ func (e exports) Open(ctx context.Context, id string) (web.File, error) {
 		return nil, web.ErrGone
 	}
 	f, _, err := e.Jobs.Open(ctx, j.ID)
-	if err != nil {
+	switch {
+	case errors.Is(err, playback.ErrChanged):
+		return nil, web.ErrChanged
+	case errors.Is(err, playback.ErrNotReady):
+		return nil, web.ErrNotReady
+	case errors.Is(err, playback.ErrNoJob):
 		return nil, web.ErrGone
+	case err != nil:
+		return nil, err
 	}
 	return f, nil
 }
@@ -93,7 +100,10 @@ func (e exports) export(j playback.Job) web.Export {
 	for _, g := range j.Gaps {
 		x.Gaps = append(x.Gaps, web.Gap{From: g.From.Time(), To: g.To.Time(), Cause: g.Cause, Lost: g.Lost})
 	}
-	if j.Err != nil {
+	switch {
+	case errors.Is(j.Err, playback.ErrChanged):
+		x.Why = text.Note{Code: "export.changed"}
+	case j.Err != nil:
 		x.Why = text.Note{Code: "export.failed", Args: map[string]string{"error": j.Err.Error()}}
 	}
 	return x

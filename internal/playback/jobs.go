@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -89,10 +90,12 @@ type job struct {
 	export *Export
 	cancel context.CancelFunc
 
-	again   bool  // it was done before a restart: made again, behind all that somebody waits for
-	next    JobID // the further file that it had then, there or removed since
-	removed bool  // while it was running
-	stopped bool  // by the end of Run: it is kept
+	edge    *edge  // up to where it was made first; nil: not yet
+	sum     []byte // the digest it had then; a file with another is not the one that was given out
+	again   bool   // it was done before a restart: made again, behind all that somebody waits for
+	next    JobID  // the further file that it had then, there or removed since
+	removed bool   // while it was running
+	stopped bool   // by the end of Run: it is kept
 }
 
 // NewJobs returns an empty list. watch is told of every change, of progress
@@ -265,19 +268,37 @@ func (j *Jobs) end(x *job, s State) {
 }
 
 // Open returns the file of a job that is done, or being made: then reading it
-// goes on as the file does. Who asks for it must still have the right.
+// goes on as the file does. Who asks for it must still have the right. A file whose footage was removed
+// meanwhile has failed, and the error is ErrChanged.
 func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	i, err := j.find(id)
 	if err != nil {
+		j.mu.Unlock()
 		return nil, Job{}, err
 	}
 	x := j.list[i]
-	if x.export == nil {
-		return nil, x.Job, fmt.Errorf("export %v: %w", id, ErrNotReady)
+	was, export := x.Job, x.export
+	j.mu.Unlock()
+	switch {
+	case was.State == Failed && errors.Is(was.Err, ErrChanged):
+		return nil, was, was.Err
+	case export == nil:
+		return nil, was, fmt.Errorf("export %v: %w", id, ErrNotReady)
+	case was.State == Done:
+		there, err := export.plan.there(ctx)
+		if err == nil && !there {
+			err = fmt.Errorf("export %v: %w", id, ErrChanged)
+			j.set(x, func() {
+				x.export, x.Err = nil, err
+				j.end(x, Failed)
+			})
+		}
+		if err != nil {
+			return nil, was, err
+		}
 	}
-	return x.export.Open(ctx), x.Job, nil
+	return export.Open(ctx), was, nil
 }
 
 // Run makes the exports until ctx ends; what it is at is cancelled then.
@@ -320,12 +341,14 @@ func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelF
 // make makes one export.
 func (j *Jobs) make(ctx context.Context, x *job) {
 	j.set(x, func() {})
-	plan, err := j.player.Collect(ctx, x.Stream, x.From, x.To, x.Sound)
+	plan, err := j.player.collect(ctx, x.Stream, x.From, x.To, x.Sound, x.edge)
 	var export *Export
 	h := sha256.New()
 	if err == nil {
 		export = plan.file()
-		j.set(x, func() { x.export = export })
+		if x.sum == nil { // one that was given out before is compared first
+			j.set(x, func() { x.export = export })
+		}
 		shown := 0.0
 		err = export.make(ctx, h, func(done int64) {
 			if p := float64(done) / float64(plan.payload); p-shown >= 0.01 {
@@ -333,6 +356,9 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 				j.set(x, func() { x.Progress = min(p, 1) })
 			}
 		})
+	}
+	if x.sum != nil && (errors.Is(err, ErrNoFootage) || err == nil && !bytes.Equal(h.Sum(nil), x.sum)) {
+		err = fmt.Errorf("make export %v again: %w", x.ID, ErrChanged)
 	}
 	var next Job
 	if err == nil && plan.Next > x.From {
@@ -344,9 +370,9 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 	j.set(x, func() {
 		switch {
 		case err == nil:
-			x.Next = next.ID
+			x.export, x.Next, x.edge = export, next.ID, plan.edge()
 			x.Size, x.Gaps, x.Progress, x.Until = export.Size, export.Gaps, 1, x.To
-			h.Sum(x.SHA256[:0])
+			x.sum = h.Sum(x.SHA256[:0])
 			if plan.Next != 0 {
 				x.Until = plan.Next
 			}

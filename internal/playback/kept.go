@@ -12,7 +12,8 @@ import (
 )
 
 // An order is what is kept of a job over a restart. Its file is made again
-// from the record, and is the same byte for byte while the record is: a download goes on.
+// from the record up to where it ended, and is the same byte for byte while the record is: a download goes on.
+// Where it is not the same it has failed, and says why: no other bytes are given out under its name.
 type order struct {
 	ID      JobID          `json:"id"`
 	Camera  media.CameraID `json:"camera"`
@@ -26,13 +27,15 @@ type order struct {
 	Expires time.Time      `json:"expires,omitzero"`
 	Done    bool           `json:"done"`
 	Next    JobID          `json:"next,omitzero"`
+	Edge    *edge          `json:"edge,omitempty"`   // once done: where it ended then
+	SHA256  []byte         `json:"sha256,omitempty"` // and what it was
 }
 
 // Keep makes the list outlive a restart: it takes up the orders of a sealed
 // document, those that were not done first, and writes it at each change from now on. Call it
 // before Run. A document that is damaged is begun anew, and the error says so; a failing write is told to failed.
 func (j *Jobs) Keep(file document.File, failed func(error)) error {
-	file.Kind, file.Version = "exports", 1
+	file.Kind, file.Version = "exports", 2 // 1 had no edge and no digest
 	var list []order
 	_, err := file.Load(&list)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +57,7 @@ func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	defer j.mu.Unlock()
 	j.file, j.failed = &file, failed
 	for _, o := range list[:min(len(list), maxJobs)] {
-		j.list = append(j.list, &job{again: o.Done, next: o.Next, Job: Job{
+		j.list = append(j.list, &job{again: o.Done, next: o.Next, edge: o.Edge, sum: o.SHA256, Job: Job{
 			ID: o.ID, Camera: o.Camera, Stream: o.Stream, From: o.From, To: o.To, Sound: o.Sound, Part: o.Part, By: o.By,
 			State: Waiting, Created: o.Created, Expires: o.Expires,
 		}})
@@ -62,26 +65,26 @@ func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	return err
 }
 
-// save writes the orders. A restart makes again what was done or not yet; what
-// failed or was cancelled is over.
+// save writes the orders. A restart makes again what was done or not yet, and tries what was given out
+// once and could not be made again, for a disk may be back; what else failed or was cancelled is over.
 func (j *Jobs) save() {
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	j.mu.Lock()
 	list := []order{}
 	for _, x := range j.list {
-		if x.removed || x.State == Failed || x.State == Cancelled && !x.stopped {
+		if x.removed || x.State == Failed && x.sum == nil || x.State == Cancelled && !x.stopped {
 			continue
 		}
-		done, next := x.State == Done || x.again, x.Next
-		if x.State != Done {
+		done, next := x.State == Done || x.again || x.State == Failed, x.Next
+		if x.State != Done && next == (JobID{}) {
 			next = x.next
 		}
 		expires := x.Expires
 		if !done { // stopped by the end of Run
 			expires = time.Time{}
 		}
-		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, expires, done, next})
+		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, expires, done, next, x.edge, x.sum})
 	}
 	file, failed := j.file, j.failed
 	j.mu.Unlock()

@@ -1,7 +1,10 @@
 package playback
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -191,4 +194,108 @@ func TestExpiresWhileRunning(t *testing.T) {
 	if n := len(d.List()); n != 0 {
 		t.Errorf("%d in the list", n)
 	}
+}
+
+// An export that reaches beyond what is stored ends where that ended: what is stored later does
+// not make another file of it, over a restart neither.
+func TestEndIsKept(t *testing.T) {
+	l := newLibrary(t)
+	r := l.record(justPictures)
+	r.begin(nil)
+	r.add(gop(at(0)))
+	r.stay()
+	c := newCounter(t, l)
+	d := c.open()
+	x := c.ask(d, 60)
+	c.all(d)
+	first := must(d.Get(x.ID))
+	whole := c.read(d, x.ID)
+	l.young = nil
+	r.add(gop(at(1)))
+	r.end(media.CutLength)
+	r.begin(nil)
+	r.add(gop(at(2)))
+	r.end(media.CutLength)
+	for range 2 { // what was made again is kept as what was made
+		d = c.open()
+		c.all(d)
+		again := must(d.Get(x.ID))
+		if again.State != Done || again.SHA256 != first.SHA256 || !slices.Equal(again.Gaps, first.Gaps) || again.Until != first.Until {
+			t.Errorf("%+v\nwas %+v", again, first)
+		} else if !bytes.Equal(c.read(d, x.ID), whole) {
+			t.Error("the bytes are others")
+		}
+	}
+	if n := must(d.Get(c.asked(d, 60))).Size; n <= first.Size {
+		t.Errorf("what is asked for now has %d bytes", n)
+	}
+}
+
+// An export whose footage was removed meanwhile says so; no other file stands under its name. The
+// next restart tries again: a disk may be back.
+func TestRemovedFootage(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		c := newCounter(t, inParts(t))
+		d := c.open()
+		x := c.asked(d, 2)
+		first := must(d.Get(x))
+		rows := slices.Clone(c.rows)
+		c.rows = c.rows[1:]
+		if restart {
+			d = c.open()
+			c.all(d)
+			if x := must(d.Get(x)); x.State != Failed || !errors.Is(x.Err, ErrChanged) {
+				t.Errorf("made again: %+v", x)
+			}
+		}
+		if _, _, err := d.Open(context.Background(), x); !errors.Is(err, ErrChanged) {
+			t.Errorf("open: %v", err)
+		}
+		if x := must(d.Get(x)); x.State != Failed || !errors.Is(x.Err, ErrChanged) {
+			t.Errorf("opened: %+v", x)
+		}
+		d.save()
+		c.rows = rows
+		d = c.open()
+		c.all(d)
+		if again := must(d.Get(x)); again.State != Done || again.SHA256 != first.SHA256 {
+			t.Errorf("back: %+v", again)
+		}
+	}
+}
+
+// While it is made again nothing of it is given out: it may turn out to be another.
+func TestComparedFirst(t *testing.T) {
+	c := newCounter(t, inParts(t))
+	d := c.open()
+	x := c.asked(d, 2)
+	d = c.open()
+	running := 0
+	d.watch = func(j Job) {
+		if j.State == Running {
+			running++
+			if _, _, err := d.Open(context.Background(), x); !errors.Is(err, ErrNotReady) {
+				t.Errorf("open: %v", err)
+			}
+		}
+	}
+	c.all(d)
+	if running == 0 {
+		t.Error("it was not made")
+	}
+}
+
+func (c *counter) asked(d *Jobs, to float64) JobID {
+	id := c.ask(d, to).ID
+	c.all(d)
+	return id
+}
+
+func (c *counter) read(d *Jobs, id JobID) []byte {
+	f, _, err := d.Open(context.Background(), id)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer f.Close()
+	return must(io.ReadAll(f))
 }

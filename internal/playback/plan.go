@@ -30,6 +30,40 @@ type Plan struct {
 	spans   []span
 	payload int64 // bytes of all units
 	samples int
+	ended   media.Cause // how the segment of the last span ended, as far as that was known
+}
+
+// An edge is where the footage of a plan ended when it was made. What was
+// stored behind it later does not belong to it.
+type edge struct {
+	Segment   media.SegmentID `json:"segment"`
+	Fragments int             `json:"fragments"` // up to this one of the segment
+	Next      media.Ticks     `json:"next,omitempty"`
+	Ended     media.Cause     `json:"ended,omitempty"`
+}
+
+func (p *Plan) edge() *edge {
+	last := &p.spans[len(p.spans)-1]
+	return &edge{last.id, last.last, p.Next, p.ended}
+}
+
+// there tells whether the record still has every segment of the plan.
+func (p *Plan) there(ctx context.Context) (bool, error) {
+	wanted := map[media.SegmentID]bool{}
+	for _, s := range p.spans {
+		wanted[s.id] = true
+	}
+	for _, l := range p.player.lib.Live(p.Stream) { // before the ledger is asked
+		delete(wanted, l.Info().Segment)
+		l.Close()
+	}
+	err := p.player.lib.Stored(ctx, p.Stream, nanos(max(0, p.From-margin)), nanos(p.To+margin), func(s Stored) error {
+		if s.Gone == "" {
+			delete(wanted, s.Segment)
+		}
+		return nil
+	})
+	return len(wanted) == 0, err
 }
 
 // A span is a run of fragments of one segment.
@@ -62,7 +96,12 @@ func (p *Player) Watch(ctx context.Context, stream media.StreamID, from, to, lon
 // tracks that keep their settings. Without sound there is none in the file, not
 // even unreferenced.
 func (p *Player) Collect(ctx context.Context, stream media.StreamID, from, to media.Ticks, sound bool) (*Plan, error) {
-	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, Silent: !sound, player: p}})
+	return p.collect(ctx, stream, from, to, sound, nil)
+}
+
+// collect plans a file that ends where it ended before; nil: that was not made yet.
+func (p *Player) collect(ctx context.Context, stream media.StreamID, from, to media.Ticks, sound bool, upto *edge) (*Plan, error) {
+	return p.plan(ctx, &builder{Plan: Plan{Stream: stream, From: from, To: to, Silent: !sound, player: p}, upto: upto})
 }
 
 var errEnough = errors.New("enough")
@@ -149,11 +188,11 @@ type builder struct {
 	Plan
 	watch bool
 	long  media.Ticks
+	upto  *edge // nil: all there is
 
 	end    media.Ticks // up to where it is known what there is
 	broken bool        // footage is missing: the next fragment must be one that decodes alone
 	cause  media.Cause // and why
-	ended  media.Cause // how the segment before ended
 	full   bool
 	known  [media.MaxTracks]media.Track // Number 0: not yet
 }
@@ -189,9 +228,22 @@ func (b *builder) live(l Live) bool {
 	return b.add(r, span{id: l.Info().Segment, start: entries[0].WallStart, young: true})
 }
 
+// add adds a segment, as far as the plan is to reach, and tells whether that is the end.
 func (b *builder) add(r *segment.Reader, s span) bool {
-	defer func() { b.ended = r.Summary().EndCause }()
 	entries := r.Index()
+	last := b.upto != nil && b.upto.Segment == s.id
+	if last {
+		entries = entries[:min(b.upto.Fragments, len(entries))]
+	}
+	end := b.take(r, entries, s)
+	b.ended = r.Summary().EndCause
+	if last {
+		b.full, b.Next, b.ended = true, b.upto.Next, b.upto.Ended
+	}
+	return end || last
+}
+
+func (b *builder) take(r *segment.Reader, entries []segment.Entry, s span) bool {
 	i := b.begin(entries)
 	if i == len(entries) {
 		return false

@@ -440,6 +440,14 @@ func (f *fakeExports) finish(data []byte) {
 	e.Gaps = []Gap{{From: e.From, To: e.To, Cause: media.CameraLost}}
 }
 
+// fail ends the newest.
+func (f *fakeExports) fail(code string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := &f.list[0]
+	e.State, e.SHA256, e.Why = ExportFailed, nil, text.Note{Code: code}
+}
+
 // run begins the newest, which more is read from.
 func (f *fakeExports) run(more io.Reader) {
 	f.mu.Lock()
@@ -452,6 +460,9 @@ func (f *fakeExports) run(more io.Reader) {
 func (f *fakeExports) Open(_ context.Context, id string) (File, error) {
 	if e, _ := f.Get(id); e.State == ExportRunning {
 		return following{Reader: f.more}, nil
+	}
+	if f.err != nil {
+		return nil, f.err
 	}
 	return nopFile{bytes.NewReader(f.data)}, nil
 }

@@ -128,6 +128,9 @@ func (c *call) removeExport() error {
 //vigil:clause 5.5.1.1
 func (c *call) downloadExport() error {
 	growing := c.export.State == ExportRunning
+	if c.export.Why.Code == "export.changed" {
+		return ErrChanged
+	}
 	if c.export.State != ExportDone && !growing {
 		return say(http.StatusConflict, "export-not-ready")
 	}

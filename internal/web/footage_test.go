@@ -491,6 +491,14 @@ func TestExports(t *testing.T) {
 	if resp, got := p.do("HEAD", "/exports/"+id+"/file", nil); resp.StatusCode != 200 || len(got) != 0 || resp.ContentLength != 1_000_000 {
 		t.Errorf("%d, %d bytes of %d", resp.StatusCode, len(got), resp.ContentLength)
 	}
+	b.exports.err = fmt.Errorf("open: %w", ErrChanged)
+	p.refused(409, "export-changed", "GET", "/exports/"+id+"/file", nil)
+	b.exports.err = nil
+	b.exports.fail("export.changed")
+	p.refused(409, "export-changed", "GET", "/exports/"+id+"/file", nil)
+	if why := p.want(200, "GET", "/exports/"+id, nil)["why"].(object)["text"].(string); !strings.Contains(why, "SHA-256") {
+		t.Error(why)
+	}
 	p.want(204, "DELETE", "/exports/"+id, nil)
 	p.refused(404, "not-found", "GET", "/exports/"+id, nil)
 	if n := len(b.recorded("export.download")); n != 2+2+1+3+2 {

@@ -123,6 +123,10 @@ func (s *Server) problemOf(err error) *problem {
 		return say(http.StatusConflict, "too-many-marks", "max", strconv.Itoa(mark.Max))
 	case errors.Is(err, mark.ErrGone):
 		return notFound()
+	case errors.Is(err, ErrNotReady):
+		return say(http.StatusConflict, "export-not-ready")
+	case errors.Is(err, ErrChanged):
+		return say(http.StatusConflict, "export-changed")
 	case errors.Is(err, ErrTooMany):
 		return say(http.StatusConflict, "too-many-exports")
 	case errors.Is(err, ErrNoSpace):

@@ -155,7 +155,8 @@ type Exports interface {
 	List() []Export // newest first
 	Get(id string) (Export, bool)
 	// Open returns the file of an export that is done or running, for as long as ctx lasts. Of one
-	// that runs, reading goes on as the file does, and its end is known only when it is done.
+	// that runs, reading goes on as the file does, and its end is known only when it is done. The error
+	// wraps ErrGone, ErrNotReady or ErrChanged.
 	Open(ctx context.Context, id string) (File, error)
 	// Remove cancels or removes.
 	Remove(by actor.Actor, id string) error
@@ -167,6 +168,8 @@ var (
 	ErrTooMany   = errors.New("too many exports")
 	ErrNoSpace   = errors.New("no space for the export")
 	ErrGone      = errors.New("no such thing")
+	ErrNotReady  = errors.New("the export is not done")
+	ErrChanged   = errors.New("the footage of the export is not there any more as it was")
 )
 
 // A File is read from any place.

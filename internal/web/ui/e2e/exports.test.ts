@@ -51,9 +51,6 @@ test('one range of two cameras, a file each', async () => {
   const form = page.getByRole('region', { name: 'Export a range' })
   await form.getByLabel('Hall').check()
   await form.getByText('One file of each camera: 2').waitFor()
-  // All of it is stored already: what comes later would be in the file that is made again.
-  const end = form.getByLabel('To', { exact: true })
-  await end.fill(new Date(Number(new Date((await end.inputValue()) + 'Z')) - 5000).toISOString().slice(0, 19))
   await shot('exports-form')
   await form.getByRole('button', { name: 'Make the MP4' }).click()
   await page.getByRole('link', { name: 'All exports' }).click()
