@@ -35,6 +35,7 @@ const (
 	SignInFailures   Kind = "signin-failures"   // object: account or address; count
 	AccountLocked    Kind = "account-locked"    // object: account; minutes
 	CatalogueAnew    Kind = "catalogue-anew"    // error
+	ChangesAnew      Kind = "changes-anew"      // file, error
 	BoardAnew        Kind = "board-anew"        // error
 	KeyMissing       Kind = "key-missing"       // object: camera; camera, day
 	KeysDamaged      Kind = "keys-damaged"      // object: file; error
@@ -57,7 +58,7 @@ var meanings = map[Kind]meaning{
 	LedgerShort: {true, false}, LedgerForked: {true, false}, LedgerDamaged: {true, false}, LedgerCopy: {false, false},
 	AuditFailing: {true, false}, AuditTampered: {true, false}, AuditFull: {false, false},
 	ClockStep: {false, false}, ClockFree: {false, false}, SignInFailures: {false, false}, AccountLocked: {false, false},
-	CatalogueAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, CertificateAnew: {true, false}, UncleanStop: {false, false},
+	CatalogueAnew: {false, false}, ChangesAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, CertificateAnew: {true, false}, UncleanStop: {false, false},
 }
 
 // Alarm tells whether footage or its proof is in danger. A kind that is not

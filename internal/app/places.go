@@ -117,9 +117,6 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}); err != nil {
 		return nil, err
 	}
-	if err := p.settings.Anew(); err != nil {
-		log.Warn("the changes of settings that are remembered cannot be read and begin anew", "err", err)
-	}
 	for _, f := range []document.File{p.clockFile(), p.certificateFile()} { // read later, when much is under way
 		if _, err := f.Load(new(json.RawMessage)); errors.Is(err, document.ErrNewer) {
 			return nil, err
@@ -127,6 +124,9 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	}
 	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
 		return nil, err
+	}
+	if file, err := p.settings.Anew(); err != nil {
+		p.alerts.Raise(alert.Condition{Kind: alert.ChangesAnew, Args: map[string]string{"file": file, "error": err.Error()}})
 	}
 	if p.people, err = auth.Open(auth.Options{
 		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},

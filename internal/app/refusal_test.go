@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -194,6 +195,7 @@ func TestRefusalNamesFile(t *testing.T) {
 func TestMadeAnew(t *testing.T) {
 	gone := func(name string) error { return os.RemoveAll(name) }
 	folder := func(name string) error { return errors.Join(os.RemoveAll(name), os.MkdirAll(name+"/x", 0o700)) }
+	rubbish := func(name string) error { return os.WriteFile(name, bytes.Repeat([]byte("VIGILDOC\x01"), 20), 0o600) }
 	pipe := func(name string) error { return errors.Join(os.RemoveAll(name), unix.Mkfifo(name, 0o600)) }
 	dir := t.TempDir()
 	c := conf.Config{State: filepath.Join(dir, "state"), Video: filepath.Join(dir, "video")}
@@ -225,6 +227,9 @@ func TestMadeAnew(t *testing.T) {
 		{"alerts", gone, alert.BoardAnew},
 		{"alerts", folder, alert.BoardAnew},
 		{"alerts", pipe, alert.BoardAnew},
+		{"settings.changes", rubbish, alert.ChangesAnew},
+		{"settings.changes", folder, alert.ChangesAnew},
+		{"settings.changes", pipe, alert.ChangesAnew},
 		{"catalogue", folder, alert.CatalogueAnew},
 		{"catalogue", pipe, alert.CatalogueAnew},
 		{"certificate", gone, alert.CertificateAnew},

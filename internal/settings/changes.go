@@ -13,6 +13,7 @@ import (
 
 	"vigil/internal/actor"
 	"vigil/internal/document"
+	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/text"
 )
@@ -110,16 +111,17 @@ type UndoError struct {
 // Error is for logs.
 func (e *UndoError) Error() string { return e.Code + " " + e.Edit.Name + e.Edit.Field }
 
-// loadChanges reads the history. What is damaged begins anew, and the error says
-// so; an entry of a version that the settings never came to is dropped.
+// loadChanges reads the history. What is damaged, or something else in its place, is put aside and the
+// history begins anew, which Anew tells; an entry of a version that the settings never came to is dropped.
 func (s *Store) loadChanges(version int64) error {
 	_, err := s.past.Load(&s.changes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case errors.Is(err, document.ErrDamaged):
-		s.changes, s.anew = history{}, err
-		return nil
+	case errors.Is(err, document.ErrDamaged), durable.NoFile(err):
+		to, moved := durable.Aside(s.past.FS, s.past.Name)
+		s.changes, s.aside, s.anew = history{}, to, err
+		return moved
 	case err != nil:
 		return err
 	}
@@ -127,9 +129,9 @@ func (s *Store) loadChanges(version int64) error {
 	return nil
 }
 
-// Anew returns why the remembered changes began anew at the start; nil: they
-// did not.
-func (s *Store) Anew() error { return s.anew }
+// Anew returns why the remembered changes began anew at the start, and what
+// the damaged file is called now; nil: they did not.
+func (s *Store) Anew() (file string, err error) { return s.aside, s.anew }
 
 // remember makes the history with one more change durable. It needs changing.
 // How far set-up is, is no choice of anybody's.

@@ -210,6 +210,7 @@ type Store struct {
 	audit Recorder
 	now   func() time.Time
 	anew  error // why the changes began anew
+	aside string
 
 	changing sync.Mutex // held over the disk
 	doc      atomic.Pointer[Doc]

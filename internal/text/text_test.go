@@ -60,6 +60,17 @@ func TestComplete(t *testing.T) {
 	}
 }
 
+// What a program says, in English, comes behind what is said to a person: the sentence leads.
+func TestSentencesLead(t *testing.T) {
+	for l, m := range messages {
+		for key, s := range m {
+			if strings.HasPrefix(key, "alert.") && strings.Contains(s, "{error}") && !strings.HasSuffix(s, " ({error})") && !strings.HasSuffix(s, "（{error}）") {
+				t.Errorf("%s: %s: %s", l, key, s)
+			}
+		}
+	}
+}
+
 // mainland are words that Taiwan writes otherwise.
 var mainland = []string{"录", "摄", "视频", "視頻", "密碼學庫", "用戶", "用户", "信息", "網絡", "軟件", "硬件", "默認", "登錄", "屏幕", "攝像", "硬盤", "字節", "證書", "鏈接", "導出", "設備碼"}
 
