@@ -18,6 +18,7 @@ import (
 type settingsCmd struct {
 	Changes settingsChanges `cmd:"" help:"List what was changed in the settings, newest first." default:"1"`
 	Undo    settingsUndo    `cmd:"" help:"Take one change back, as a new change."`
+	Forget  settingsForget  `cmd:"" help:"Forget at once what opened the cameras of a change: old passwords, and of a removed camera its address. That cannot be undone."`
 	Export  settingsExport  `cmd:"" help:"Write the settings, with the passwords of the cameras, to a file that a passphrase opens. It is read from VIGIL_PASSPHRASE, else from the standard input."`
 	Import  settingsImport  `cmd:"" help:"Show what a file would change, and with --apply change it. The passphrase is read likewise."`
 }
@@ -47,6 +48,7 @@ type settingsChange struct {
 	File     *int64         `json:"file,omitempty"`
 	UndoneBy int64          `json:"undoneBy,omitempty"`
 	Undo     bool           `json:"undo"`
+	Secrets  bool           `json:"secrets,omitempty"`
 	Edits    []settingsEdit `json:"edits"`
 }
 
@@ -111,17 +113,7 @@ type settingsUndo struct {
 }
 
 func (s settingsUndo) Run(ctx context.Context, c *cli) error {
-	cl, err := c.client(ctx)
-	if err != nil {
-		return err
-	}
-	defer cl.close()
-	var x settingsChange
-	err = cl.call(ctx, "POST", "/changes/"+strconv.FormatInt(s.Change, 10)+"/undo", nil, nil, &x)
-	var no *problem
-	if errors.As(err, &no) && no.Code == "not-found" {
-		return text.Fail(nil, "cli.no-change", "number", strconv.FormatInt(s.Change, 10))
-	}
+	x, err := c.ofChange(ctx, s.Change, "undo")
 	if err != nil {
 		return err
 	}
@@ -132,6 +124,38 @@ func (s settingsUndo) Run(ctx context.Context, c *cli) error {
 	defer w.Flush()
 	x.print(w)
 	return nil
+}
+
+type settingsForget struct {
+	Change int64 `arg:"" help:"Number of the change; vigil settings changes lists them."`
+}
+
+func (s settingsForget) Run(ctx context.Context, c *cli) error {
+	x, err := c.ofChange(ctx, s.Change, "forget")
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(x)
+	}
+	fmt.Fprintln(c.Out, c.say("cli.forgotten", "number", strconv.FormatInt(s.Change, 10)))
+	return nil
+}
+
+// ofChange does something with a change of the settings.
+func (c *cli) ofChange(ctx context.Context, number int64, what string) (x settingsChange, err error) {
+	cl, err := c.client(ctx)
+	if err != nil {
+		return x, err
+	}
+	defer cl.close()
+	n := strconv.FormatInt(number, 10)
+	err = cl.call(ctx, "POST", "/changes/"+n+"/"+what, nil, nil, &x)
+	var no *problem
+	if errors.As(err, &no) && no.Code == "not-found" {
+		return x, text.Fail(nil, "cli.no-change", "number", n)
+	}
+	return x, err
 }
 
 // passphrase is that of a file of settings.

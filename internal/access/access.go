@@ -44,6 +44,9 @@ var actions = []Action{See, Live, Playback, Export, Record, Configure, Acknowled
 type Right struct {
 	Action Action
 	Camera media.CameraID
+	// Of is who made the thing that is to be changed; "": it is nobody's. Besides them only who may
+	// configure has the right.
+	Of string
 }
 
 // A Role is a named set of actions.
@@ -102,12 +105,13 @@ func Allow(s Subject, r Right) error {
 	default:
 		return ErrNobody
 	}
+	may := func(a Action) bool { return slices.Contains(roles[s.Role], a) }
 	switch {
 	case r.Action == Self:
 		return nil
 	case s.MustChange:
 		return ErrMustChange
-	case !slices.Contains(roles[s.Role], r.Action):
+	case !may(r.Action), r.Of != "" && r.Of != s.Actor.Name && !may(Configure):
 		return ErrDenied
 	case s.Cameras == nil:
 		return nil
@@ -128,7 +132,7 @@ func Rights(s Subject) (list []Action) {
 	for _, a := range actions {
 		ok := Allow(s, Right{Action: a}) == nil
 		for _, c := range s.Cameras {
-			ok = ok || Allow(s, Right{a, c}) == nil
+			ok = ok || Allow(s, Right{Action: a, Camera: c}) == nil
 		}
 		if ok {
 			list = append(list, a)

@@ -35,7 +35,7 @@ func TestMatrix(t *testing.T) {
 		s := Subject{Actor: actor.Actor{Kind: actor.Person, Name: "amy"}, Role: role}
 		for _, a := range append(slices.Clone(actions), Console, "", "delete-everything") {
 			for _, camera := range []media.CameraID{{}, one} {
-				err := Allow(s, Right{a, camera})
+				err := Allow(s, Right{Action: a, Camera: camera})
 				if allowed[a] && err != nil || !allowed[a] && !errors.Is(err, ErrDenied) {
 					t.Errorf("%q %q %v: %v", role, a, camera, err)
 				}
@@ -70,16 +70,22 @@ func TestWho(t *testing.T) {
 	}{
 		{"nobody, public", Subject{Actor: actor.Actor{Kind: actor.Nobody}}, Right{Action: Public}, nil},
 		{"nobody, self", Subject{Actor: actor.Actor{Kind: actor.Nobody}}, Right{Action: Self}, ErrNobody},
-		{"nobody with a role", Subject{Actor: actor.Actor{Kind: actor.Nobody}, Role: Administrator}, Right{Live, one}, ErrNobody},
-		{"zero subject", Subject{}, Right{See, one}, ErrNobody},
-		{"system is no caller", Subject{Actor: actor.Of("recorder", "amy")}, Right{See, one}, ErrNobody},
+		{"nobody with a role", Subject{Actor: actor.Actor{Kind: actor.Nobody}, Role: Administrator}, Right{Action: Live, Camera: one}, ErrNobody},
+		{"zero subject", Subject{}, Right{Action: See, Camera: one}, ErrNobody},
+		{"system is no caller", Subject{Actor: actor.Of("recorder", "amy")}, Right{Action: See, Camera: one}, ErrNobody},
 		{"console", Subject{Actor: actor.Actor{Kind: actor.Console}}, Right{Action: Console}, nil},
 		{"console, accounts", Subject{Actor: actor.Actor{Kind: actor.Console}}, Right{Action: Accounts}, nil},
 		{"must change, self", person(Administrator, true), Right{Action: Self}, nil},
-		{"must change, live", person(Administrator, true), Right{Live, one}, ErrMustChange},
-		{"own camera", person(Operator, false, one), Right{Playback, one}, nil},
-		{"other camera", person(Operator, false, one), Right{Playback, two}, ErrDenied},
-		{"no camera at all", Subject{Actor: actor.Actor{Kind: actor.Person}, Role: Operator, Cameras: []media.CameraID{}}, Right{Live, one}, ErrDenied},
+		{"must change, live", person(Administrator, true), Right{Action: Live, Camera: one}, ErrMustChange},
+		{"own camera", person(Operator, false, one), Right{Action: Playback, Camera: one}, nil},
+		{"other camera", person(Operator, false, one), Right{Action: Playback, Camera: two}, ErrDenied},
+		{"of one's own", person(Operator, false), Right{Action: Playback, Camera: one, Of: "amy"}, nil},
+		{"of another", person(Operator, false), Right{Action: Playback, Camera: one, Of: "bob"}, ErrDenied},
+		{"of another, administrator", person(Administrator, false), Right{Action: Playback, Camera: one, Of: "bob"}, nil},
+		{"of another, of a camera not theirs", person(Administrator, false, two), Right{Action: Playback, Camera: one, Of: "bob"}, ErrDenied},
+		{"of another, console", Subject{Actor: actor.Actor{Kind: actor.Console}}, Right{Action: Playback, Camera: one, Of: "bob"}, nil},
+		{"one's own and no right", person(Viewer, false), Right{Action: Playback, Camera: one, Of: "amy"}, ErrDenied},
+		{"no camera at all", Subject{Actor: actor.Actor{Kind: actor.Person}, Role: Operator, Cameras: []media.CameraID{}}, Right{Action: Live, Camera: one}, ErrDenied},
 		{"some cameras, the recorder", person(Administrator, false, one), Right{Action: Configure}, ErrDenied},
 		{"some cameras, lists", person(Administrator, false, one), Right{Action: See}, nil},
 	} {

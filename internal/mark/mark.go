@@ -3,8 +3,8 @@
 //
 //	web -> [mark] -> a sealed document
 //
-// A mark is a note. It keeps nothing from retention, and it proves nothing: whoever may
-// watch the cameras may take it away, and bring it back.
+// A mark is a note. It keeps nothing from retention, and it proves nothing: who put it, and who
+// administers the recorder, may take it away and bring it back.
 package mark
 
 import (

@@ -33,6 +33,20 @@ func TestSettingsCommands(t *testing.T) {
 	if code, stderr := r.command(nil, "settings", "undo", "99"); code != 1 || !strings.Contains(stderr, "no change 99") {
 		t.Errorf("%d, %s", code, stderr)
 	}
+	run("camera", "add", "--name", "Shed", "--url", "rtsp://127.0.0.1:1/shed", "--link", "plain", "--off")
+	run("camera", "remove", "Shed")
+	if out := run("settings", "forget", "5"); !strings.Contains(out, "Forgotten") {
+		t.Error(out)
+	}
+	if code, stderr := r.command(nil, "settings", "undo", "5"); code != 1 || !strings.Contains(stderr, "not kept") && !strings.Contains(stderr, "no longer") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	if code, stderr := r.command(nil, "settings", "forget", "99"); code != 1 || !strings.Contains(stderr, "no change 99") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	if out := run("audit", "--action", "settings.forget"); !strings.Contains(out, "Shed") {
+		t.Error(out)
+	}
 	file := filepath.Join(r.Dir, "settings.vigil")
 	run("settings", "export", "-o", file)
 	b, err := os.ReadFile(file)

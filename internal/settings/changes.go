@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"vigil/internal/actor"
+	"vigil/internal/audit"
 	"vigil/internal/document"
 	"vigil/internal/durable"
 	"vigil/internal/media"
@@ -70,8 +72,10 @@ type Change struct {
 	// UndoneBy is the change that took it back and stands; 0: none.
 	UndoneBy int64
 	// Lost: what it held is not kept any more, so it cannot be taken back.
-	Lost  bool
-	Edits []Edit
+	Lost bool
+	// Secrets: it holds an old password, or what reaches a removed camera, which can be forgotten at once.
+	Secrets bool
+	Edits   []Edit
 }
 
 // An Edit is one difference: of a field, or of a whole camera.
@@ -141,7 +145,7 @@ func (s *Store) remember(e entry) (undo func(), err error) {
 		return func() {}, nil
 	}
 	if e.size() > maxChange {
-		e.lose(true)
+		e.lose(func(*edit) bool { return true })
 	}
 	s.mu.Lock()
 	old := s.changes
@@ -180,14 +184,25 @@ func (e *entry) size() (n int) {
 	return n
 }
 
-// lose takes what opens a camera out of the edits, or all values. It tells
-// whether there was any.
-func (e *entry) lose(all bool) (changed bool) {
+// secret tells whether the edit holds what opens a camera.
+func (x *edit) secret() bool {
+	if x.From == nil && x.To == nil {
+		return false
+	}
+	return x.Field == passwordField || x.Act != Changed || strings.HasSuffix(x.Field, "/url") && (bytes.Contains(x.From, []byte("?")) || bytes.Contains(x.To, []byte("?")))
+}
+
+// secrets tells whether it holds what opened a camera once and does not need to any more.
+func (e *entry) secrets() bool {
+	return slices.ContainsFunc(e.Edits, func(x edit) bool { return x.secret() && (x.Act == Changed || x.Act == Removed) })
+}
+
+// lose takes the values out of some edits. It tells whether there were any.
+func (e *entry) lose(some func(*edit) bool) (changed bool) {
 	list := slices.Clone(e.Edits)
 	for i := range list {
 		x := &list[i]
-		secret := x.Field == passwordField || x.Act != Changed || strings.HasSuffix(x.Field, "/url") && (bytes.Contains(x.From, []byte("?")) || bytes.Contains(x.To, []byte("?")))
-		if (all || secret) && (x.From != nil || x.To != nil) {
+		if some(x) && (x.From != nil || x.To != nil) {
 			x.Lost, x.From, x.To, x.Reach = true, nil, nil, nil
 			changed = true
 		}
@@ -210,14 +225,18 @@ func (e *entry) lost() bool {
 func (s *Store) Forget() error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
+	return s.forget(func(e *entry, x *edit) bool { return s.now().Sub(e.At) > KeepSecrets && x.secret() })
+}
+
+// forget takes values out of the remembered changes. It needs changing.
+func (s *Store) forget(which func(*entry, *edit) bool) error {
 	s.mu.Lock()
 	h := history{slices.Clone(s.changes.Changes)}
 	s.mu.Unlock()
 	changed := false
 	for i := range h.Changes {
-		if e := &h.Changes[i]; s.now().Sub(e.At) > KeepSecrets && e.lose(false) {
-			changed = true
-		}
+		e := &h.Changes[i]
+		changed = e.lose(func(x *edit) bool { return which(e, x) }) || changed
 	}
 	if !changed {
 		return nil
@@ -227,6 +246,52 @@ func (s *Store) Forget() error {
 	}
 	s.setChanges(h)
 	return nil
+}
+
+// ForgetNow takes what opened the cameras of a change out of all remembered changes, whatever their
+// age: a removal is final then, and an old password is known here no longer. The settings stay as they are. Asked for again
+// it changes and records nothing. The error is ErrNoChange, or of the log or the disk.
+//
+//vigil:clause 5.2.4.1
+func (s *Store) ForgetNow(by actor.Actor, version int64) (Change, error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	e, ok := s.entry(version)
+	if !ok {
+		return Change{}, ErrNoChange
+	}
+	names := map[media.CameraID]string{}
+	for _, x := range e.Edits {
+		if x.secret() && (x.Act == Changed || x.Act == Removed) {
+			names[x.Camera] = x.Name
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(names), func(a, b media.CameraID) int { return bytes.Compare(a[:], b[:]) }) {
+		r := audit.Record{At: s.now(), Actor: by, Action: settingsForget, Object: names[id], Camera: id, Result: audit.OK, Detail: map[string]string{"change": strconv.FormatInt(version, 10)}}
+		if _, err := s.audit.Record(r); err != nil {
+			return Change{}, fmt.Errorf("forget old passwords: it cannot be recorded: %w", err)
+		}
+	}
+	err := s.forget(func(_ *entry, x *edit) bool { return names[x.Camera] != "" && x.secret() })
+	if err != nil {
+		for id, name := range names {
+			_, _ = s.audit.Record(audit.Record{At: s.now(), Actor: by, Action: settingsForget, Object: name, Camera: id, Result: audit.Failed, Reason: "storage"}) // the disk's error is what counts
+		}
+		return Change{}, err
+	}
+	list, _ := s.Changes(version+1, 1)
+	return list[0], nil
+}
+
+// entry finds a remembered change.
+func (s *Store) entry(version int64) (e entry, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.changes.Changes, func(e entry) bool { return e.Version == version })
+	if i < 0 {
+		return entry{}, false
+	}
+	return s.changes.Changes[i], true
 }
 
 // Changes returns at most limit changes, newest first, whose version is below
@@ -252,7 +317,7 @@ func (s *Store) Changes(before int64, limit int) (list []Change, more bool) {
 }
 
 func (e *entry) change(undoneBy int64) Change {
-	c := Change{Version: e.Version, At: e.At, By: e.By, Cause: e.Cause, UndoneBy: undoneBy, Lost: e.lost()}
+	c := Change{Version: e.Version, At: e.At, By: e.By, Cause: e.Cause, UndoneBy: undoneBy, Lost: e.lost(), Secrets: e.secrets()}
 	for _, x := range e.Edits {
 		c.Edits = append(c.Edits, x.told())
 	}
@@ -290,14 +355,8 @@ func plain(field string, v any) any {
 func (s *Store) Undo(by actor.Actor, version int64) (Change, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	s.mu.Lock()
-	i := slices.IndexFunc(s.changes.Changes, func(e entry) bool { return e.Version == version })
-	var e entry
-	if i >= 0 {
-		e = s.changes.Changes[i]
-	}
-	s.mu.Unlock()
-	if i < 0 {
+	e, ok := s.entry(version)
+	if !ok {
 		return Change{}, ErrNoChange
 	}
 	old, now, err := s.change(by, Cause{Undoes: version}, func(d *Doc) error { return e.undo(d, by, s.now()) })

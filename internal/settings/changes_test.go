@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +247,58 @@ func TestForget(t *testing.T) {
 	if err := b.s.Forget(); err != nil {
 		t.Errorf("nothing to forget, and it was written: %v", err)
 	}
+}
+
+// A removal is final at once where somebody says so: nothing remembers what opened the camera,
+// not the older changes either. What it was of other cameras stays.
+//
+//vigil:clause 5.2.4.1
+func TestForgetNow(t *testing.T) {
+	b := newBench(t)
+	c, other := camera("Door"), camera("Yard")
+	b.add(c)
+	b.add(other)
+	b.do(func(d *Doc) { d.Camera(c.ID).Password = wire.NewSecret("cam-Secret-2") })
+	kept := b.do(func(d *Doc) { d.Camera(other.ID).Password = wire.NewSecret("yard-Secret-3") })
+	days := b.do(func(d *Doc) { d.Storage.RetentionDays = 45 })
+	gone := b.do(func(d *Doc) { d.Camera(c.ID).Remove("amy", time.Unix(1e9, 0)) })
+	if _, err := b.s.ForgetNow(amy, 99); !errors.Is(err, ErrNoChange) {
+		t.Error(err)
+	}
+	for _, v := range []int64{days, gone} {
+		list, _ := b.s.Changes(v+1, 1)
+		if list[0].Secrets != (v == gone) {
+			t.Errorf("%+v", list[0])
+		}
+	}
+	if x, err := b.s.ForgetNow(amy, days); err != nil || x.Version != days || !strings.Contains(rawHistory(b), "cam-Secret-2") {
+		t.Errorf("%+v, %v", x, err)
+	}
+	b.log.take()
+	b.mem.Inject(durable.Rule{Fault: durable.Refused, Err: unix.EIO})
+	if _, err := b.s.ForgetNow(amy, gone); !errors.Is(err, unix.EIO) || !strings.Contains(rawHistory(b), "cam-Secret-2") {
+		t.Errorf("the disk refused: %v", err)
+	}
+	b.mem.Heal()
+	for range 2 { // the second time there is nothing to forget or to record
+		if x, err := b.s.ForgetNow(amy, gone); err != nil || x.Version != gone || !x.Lost || x.Secrets {
+			t.Errorf("%+v, %v", x, err)
+		}
+	}
+	if r := b.log.recs[len(b.log.recs)-1]; r.Actor != amy || r.Camera != c.ID || r.Detail["change"] != fmt.Sprint(gone) {
+		t.Errorf("recorded %+v", r)
+	}
+	if got, want := b.log.take(), []string{"settings.forget Door ok", "settings.forget Door failed", "settings.forget Door ok"}; !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+	b.open()
+	if s := rawHistory(b); strings.Contains(s, "cam-Secret-2") || strings.Contains(s, "192.0.2.1/Door") || !strings.Contains(s, "yard-Secret-3") {
+		t.Errorf("kept: %s", s)
+	}
+	if no := b.refused(gone); no.Code != UndoLost {
+		t.Errorf("%+v", no)
+	}
+	b.undo(kept)
 }
 
 func rawHistory(b *bench) string {

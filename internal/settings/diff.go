@@ -28,6 +28,8 @@ const (
 	recordingOff  audit.Action = "recording.off"
 	cameraRestore audit.Action = "camera.restore" // a removed one is there again
 	cameraForget  audit.Action = "camera.forget"  // its last footage is gone
+	// What opened a camera is forgotten at once.
+	settingsForget audit.Action = "settings.forget"
 )
 
 // Bounds of a record, within those of audit.

@@ -25,6 +25,7 @@ type changeBody struct {
 	File     *int64      `json:"file,omitempty"`
 	UndoneBy int64       `json:"undoneBy,omitempty"`
 	Undo     bool        `json:"undo"`
+	Secrets  bool        `json:"secrets,omitempty"`
 	Edits    []editBody  `json:"edits"`
 }
 
@@ -36,7 +37,7 @@ type editBody struct {
 }
 
 func (c *call) changeBody(x settings.Change) changeBody {
-	b := changeBody{Version: x.Version, At: ms(x.At), By: x.By, Undoes: x.Undoes, File: some(x.File), UndoneBy: x.UndoneBy, Undo: !x.Lost && x.UndoneBy == 0}
+	b := changeBody{Version: x.Version, At: ms(x.At), By: x.By, Undoes: x.Undoes, File: some(x.File), UndoneBy: x.UndoneBy, Undo: !x.Lost && x.UndoneBy == 0, Secrets: x.Secrets}
 	b.By.Session = ""
 	b.Edits = c.editBodies(x.Edits)
 	return b
@@ -76,6 +77,24 @@ func (c *call) listChanges() error {
 		out.Next = list[len(list)-1].Version
 	}
 	return c.answer(http.StatusOK, out)
+}
+
+// forgetChange makes a removal final: what opened the cameras of the change is not kept any longer.
+//
+//vigil:clause 5.2.4.1
+func (c *call) forgetChange() error {
+	version, err := strconv.ParseInt(c.r.PathValue("change"), 10, 64)
+	if err != nil || version < 1 {
+		return notFound()
+	}
+	x, err := c.Settings.ForgetNow(c.who(), version)
+	if errors.Is(err, settings.ErrNoChange) {
+		return notFound()
+	}
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, c.changeBody(x))
 }
 
 // undoChange takes one change back, as a new change of the caller's.

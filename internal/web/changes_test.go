@@ -121,6 +121,36 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// A removal is made final, by who may configure; no undo brings the camera back then.
+//
+//vigil:clause 5.2.4.1 5.4.3.1
+func TestForgetNow(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	in := object{"name": "Door", "user": "viewer", "password": "cam-Secret-1", "streams": []object{{"kind": "main", "url": "rtsp://192.0.2.1/s"}}}
+	cam := p.want(201, "POST", "/cameras", in)
+	p.want(204, "DELETE", "/cameras/"+cam["id"].(string), nil)
+	list := p.changes()
+	if list[0]["secrets"] != true || list[1]["secrets"] != nil {
+		t.Errorf("%v", list)
+	}
+	at := "/changes/" + itoa(list[0]["version"].(float64))
+	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "bob", "role": "operator"})
+	b.signIn("bob").refused(403, "forbidden", "POST", at+"/forget", nil)
+	if got := p.want(200, "POST", at+"/forget", nil); got["secrets"] != nil || got["undo"] != false || got["version"] != list[0]["version"] {
+		t.Errorf("%v", got)
+	}
+	p.refused(409, settings.UndoLost, "POST", at+"/undo", nil)
+	if r := b.recorded("settings.forget"); len(r) != 1 || r[0].Actor.Name != "amy" || r[0].Object != "Door" || r[0].Camera.String() != cam["id"] {
+		t.Errorf("recorded %+v", r)
+	}
+	for _, id := range []string{"999", "0", "x"} {
+		if resp, _ := p.do("POST", "/changes/"+id+"/forget", nil); resp.StatusCode != 404 {
+			t.Errorf("%s: %d", id, resp.StatusCode)
+		}
+	}
+}
+
 func TestChangesPages(t *testing.T) {
 	b := newBench(t)
 	p := b.admin()

@@ -101,10 +101,17 @@ func (c *call) restoreMark() error {
 	return c.answer(http.StatusOK, m)
 }
 
-// ofMark checks the mark of the path for the cameras that its right does not name.
+// ofMark checks the mark of the path for the cameras that its right does not name, and whose it is: a note
+// is for who wrote it, or who administers the recorder, to take away and bring back.
+//
+//vigil:clause 5.4.3.1
 func (c *call) ofMark(removed bool) error {
 	if !c.mayWatch(c.mark) {
 		return access.ErrDenied
+	}
+	if err := access.Allow(c.subject, access.Right{Action: access.Playback, Camera: c.camera.ID, Of: c.mark.By}); err != nil {
+		_ = c.record("access", c.r.Method+" "+c.r.URL.Path, audit.Denied, "of "+c.mark.By, nil)
+		return say(http.StatusForbidden, "mark-of-another", "by", c.mark.By)
 	}
 	if c.markRemoved != removed {
 		return notFound()

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"vigil/internal/audit"
 	"vigil/internal/media"
 )
 
@@ -12,8 +14,8 @@ import (
 func TestMarks(t *testing.T) {
 	b := newBench(t)
 	one, two := b.camera("One"), b.camera("Two")
-	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "bob", "role": "operator", "cameras": []string{one.ID.String()}}, object{"name": "eve", "role": "viewer"})
-	amy, bob, eve := b.signIn("amy"), b.signIn("bob"), b.signIn("eve")
+	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "bob", "role": "operator", "cameras": []string{one.ID.String()}}, object{"name": "eve", "role": "viewer"}, object{"name": "joe", "role": "operator"})
+	amy, bob, eve, joe := b.signIn("amy"), b.signIn("bob"), b.signIn("eve"), b.signIn("joe")
 	at := "/cameras/" + one.ID.String() + "/marks"
 	count := func(p *person, query string) int {
 		return len(p.want(200, "GET", "/marks"+query, nil)["marks"].([]any))
@@ -40,7 +42,11 @@ func TestMarks(t *testing.T) {
 	bob.refused(403, "forbidden", "DELETE", "/marks/"+both["id"].(string), nil) // it is his camera, but not only
 	eve.refused(403, "forbidden", "DELETE", "/marks/"+m["id"].(string), nil)
 	amy.refused(404, "not-found", "POST", "/marks/"+m["id"].(string)+"/restore", nil)
+	if v := joe.refused(403, "mark-of-another", "DELETE", "/marks/"+m["id"].(string), nil); !strings.Contains(v["detail"].(string), "bob put it") {
+		t.Errorf("%v", v)
+	}
 	amy.want(204, "DELETE", "/marks/"+m["id"].(string), nil)
+	joe.refused(403, "mark-of-another", "POST", "/marks/"+m["id"].(string)+"/restore", nil)
 	amy.refused(404, "not-found", "DELETE", "/marks/"+m["id"].(string), nil)
 	amy.refused(404, "not-found", "DELETE", "/marks/"+strings.Repeat("0", 26), nil)
 	if count(amy, "") != 1 {
@@ -49,6 +55,9 @@ func TestMarks(t *testing.T) {
 	back := bob.want(200, "POST", "/marks/"+m["id"].(string)+"/restore", nil)
 	if back["by"] != "bob" || back["put"] != m["put"] || count(bob, "") != 1 {
 		t.Errorf("not as it was: %v", back)
+	}
+	if got := b.recorded("access"); !slices.ContainsFunc(got, func(r audit.Record) bool { return r.Actor.Name == "joe" && r.Reason == "of bob" }) {
+		t.Errorf("refused and not recorded: %+v", got)
 	}
 	if got := b.recorded(markRemove); len(got) != 1 || got[0].Actor.Name != "amy" || got[0].Camera != one.ID || got[0].Detail["text"] != "的士 🚕" || got[0].Detail["at"] != time.UnixMilli(5000).UTC().Format(time.RFC3339Nano) {
 		t.Errorf("recorded %+v", got)

@@ -69,6 +69,7 @@ var routes = []route{
 	{method: "POST", path: "/settings/import", action: access.Configure, do: (*call).importSettings, slow: true, body: maxImport},
 	{method: "GET", path: "/changes", action: access.Configure, do: (*call).listChanges},
 	{method: "POST", path: "/changes/{change}/undo", action: access.Configure, do: (*call).undoChange},
+	{method: "POST", path: "/changes/{change}/forget", action: access.Configure, do: (*call).forgetChange},
 	{method: "GET", path: "/storage", action: access.Configure, do: (*call).getStorage},
 	{method: "PUT", path: "/storage", action: access.Configure, do: (*call).chooseFolder},
 	{method: "POST", path: "/storage/check", action: access.Configure, do: (*call).checkFolder},

@@ -257,7 +257,7 @@ func TestUnknown(t *testing.T) {
 func TestProblemsHaveTexts(t *testing.T) {
 	for _, code := range []string{"bad-request", "signed-out", "forbidden", "cross-origin", "password-must-change", "not-found", "method-not-allowed", "too-large", "not-json", "invalid",
 		"too-many-requests", "internal", "busy", "setup-done", "setup-code-wrong", "setup-code-expired", "sign-in-failed", "too-many-attempts", "old-password-wrong", "own-account",
-		"camera-exists", "settings-changed", "storage-refused", "demo-exists", "stream-not-live", "too-many-streams", "layouts-changed", "too-many-marks", "too-many-pictures", "too-many-recodes", "no-picture-decoder", "picture-undecodable", "no-footage", "too-many-exports", "export-not-ready", "export-changed", "no-space", "own-password-wrong", "settings-file-other", "settings-file-damaged", "settings-file-newer", "settings-file-large", "settings-file-refused", "passphrase-wrong",
+		"camera-exists", "settings-changed", "storage-refused", "demo-exists", "stream-not-live", "too-many-streams", "layouts-changed", "too-many-marks", "mark-of-another", "too-many-pictures", "too-many-recodes", "no-picture-decoder", "picture-undecodable", "no-footage", "too-many-exports", "export-not-ready", "export-changed", "no-space", "own-password-wrong", "settings-file-other", "settings-file-damaged", "settings-file-newer", "settings-file-large", "settings-file-refused", "passphrase-wrong",
 		settings.UndoNothing, settings.UndoChanged, settings.UndoRemoved, settings.UndoLost, settings.UndoForgotten, settings.UndoReach, settings.UndoRefused, "range-too-long", "range-outside"} {
 		if !text.Has("problem." + code) {
 			t.Errorf("no text for %s", code)

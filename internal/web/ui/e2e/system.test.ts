@@ -165,6 +165,25 @@ test('a camera that was removed comes back with its footage and records', async 
   await until(page, 'recording again', async () => ((await camera()).recording as { now: boolean }).now, 40_000)
 })
 
+test('a removal is made final at once: it asks once, and then there is no undo', async () => {
+  const shed = (await api('POST', '/cameras', { name: 'Shed', link: 'plain', recording: false, user: 'viewer', password: 'shed-Pass-1', streams: [{ kind: 'main', url: 'rtsp://127.0.0.1:1/shed' }] })) as { id: string }
+  await api('DELETE', '/cameras/' + shed.id)
+  await open('changes')
+  const removal = page.locator('[data-change]').filter({ hasText: 'Shed: camera removed' })
+  await removal.getByRole('button', { name: /^Undo/ }).waitFor()
+  expect(await page.locator('[data-change]').filter({ hasText: 'Shed: camera added' }).getByRole('button', { name: /^Forget now/ }).count()).toBe(0)
+  await removal.getByRole('button', { name: /^Forget now/ }).click()
+  await page.getByRole('heading', { name: 'Forget what opened Shed?' }).waitFor()
+  expect(await barriers(page)).toEqual([])
+  await shot('forget')
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+  await removal.getByRole('button', { name: /^Undo/ }).waitFor()
+  await removal.getByRole('button', { name: /^Forget now/ }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Forget now' }).click()
+  await removal.getByText('can no longer be undone').waitFor()
+  expect(await removal.getByRole('button').count()).toBe(0)
+})
+
 test('the settings go into a sealed file and come back from it', async () => {
   await open('changes')
   await page.getByRole('button', { name: 'Save as a sealed file' }).click()

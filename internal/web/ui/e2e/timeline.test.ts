@@ -221,6 +221,20 @@ test('marks: put by a key, found again, removed and brought back; another tab sh
   await until(other, 'one in the other tab', async () => (await other.locator('path.mark').count()) === 1)
   await page.getByRole('button', { name: 'Undo' }).click()
   await until(other, 'both again', async () => (await other.locator('path.mark').count()) === 2)
+
+  // Somebody who did not put them and does not administer the recorder finds them and has no button that would be refused.
+  const asked: string[] = []
+  await other.route('**/api/v1/session', async (route) => {
+    const answer = await route.fetch()
+    const session = (await answer.json()) as { rights: string[] }
+    asked.push(...session.rights)
+    await route.fulfill({ response: answer, json: { ...session, account: 'bob', rights: session.rights.filter((r) => r !== 'configure') } })
+  })
+  await other.reload()
+  await other.getByText('Marks: 2').click()
+  await other.locator('.marks li', { hasText: '車禍 🚑' }).waitFor()
+  expect(asked).toContain('configure')
+  expect(await other.locator('.marks').getByRole('button', { name: /^Remove/ }).count()).toBe(0)
   await other.close()
 })
 
