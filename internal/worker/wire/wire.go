@@ -82,11 +82,11 @@ var ErrFrame = errors.New("protocol violation")
 const HeaderSize = 16
 
 // magic begins every frame; its last byte is the version.
-const magic = "VGW\x01"
+const magic = "VGW\x02"
 
 // A Header stands in front of every frame:
 //
-//	 0  4  magic "VGW" and the version, 1
+//	 0  4  magic "VGW" and the version, 2
 //	 4  1  type
 //	 5  3  zero
 //	 8  4  stream number, 0 for none; big endian like all numbers
