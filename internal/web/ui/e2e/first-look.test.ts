@@ -174,6 +174,47 @@ test('sound that no browser plays is converted when it is to be heard', async ()
   await until('sound', async () => (await loudness(page)) > 0.05)
 })
 
+test('a third viewer of what has to be converted gets single pictures and the reason, and the video when another one ends', async () => {
+  const other = await page.context().newPage()
+  await other.goto(rig.address)
+  const [yard, attic, shop] = await other.evaluate(async () => {
+    const { cameras } = (await (await fetch('api/v1/cameras')).json()) as { cameras: { id: string; name: string; streams: { id: string }[] }[] }
+    return ['Yard', 'Attic', 'Shop'].map((name) => cameras.find((c) => c.name === name)!)
+  })
+  const then = Date.now() - 5000
+  await page.goto(rig.address + '#exports') // nothing is watched here
+  const watch = (stream: string) => other.evaluate(async (stream) => {
+    const r = await fetch(`api/v1/streams/${stream}/live.mp4?recode=true`)
+    if (r.ok) void r.body!.pipeTo(new WritableStream()).catch(() => {})
+    return r.status
+  }, stream)
+  for (const n of ['first', 'second']) await until(`the ${n} viewer`, async () => (await watch(yard!.streams[0]!.id)) === 200, 20_000)
+  expect(await watch(yard!.streams[0]!.id)).toBe(503)
+  const still = `[data-screen="${attic!.id}"] img`
+  await page.goto(rig.address + '#watch/' + attic!.id)
+  await page.getByText('Too many streams are converted').waitFor()
+  await page.getByText('Meanwhile single pictures are shown').waitFor()
+  await until('a picture of now', async () => (await page.locator(still).count()) === 1 && apart((await clockIn(page, still))!, Date.now()) < 6000, 30_000)
+  await shot('third-viewer')
+  await page.goto(rig.address + `#watch/${attic!.id}?t=${then}`)
+  await until('the picture of that instant', async () => (await page.locator(still).count()) === 1 && apart((await clockIn(page, still))!, then) < 1500, 30_000)
+
+  // What the browser plays goes on, without the sound that would have to be converted.
+  await page.goto(rig.address + '#watch/' + shop!.id)
+  await until('a live picture', async () => apart((await clock()).shown, Date.now()) < 3000, 40_000)
+  if ((await page.getByRole('button', { name: 'Sound' }).getAttribute('aria-pressed')) !== 'true') await page.getByRole('button', { name: 'Sound' }).click()
+  await page.getByText(/^No sound: /).waitFor()
+  await until('a live picture still', async () => apart((await clock()).shown, Date.now()) < 3000, 40_000)
+
+  await page.goto(rig.address + '#live')
+  await page.getByRole('button', { name: 'Show Attic large' }).click()
+  await page.getByText(/Too many streams are converted.* · one picture a second/).waitFor()
+  await page.goto(rig.address + '#watch/' + attic!.id)
+  await page.getByText('Meanwhile single pictures are shown').waitFor()
+  await other.close()
+  await until('the video', async () => (await page.locator(still).count()) === 0 && apart((await clock()).shown, Date.now()) < 3000, 40_000)
+})
+
 test('a restart of the recorder under the page: pictures come back by themselves', async () => {
   await page.getByLabel('Camera', { exact: true }).selectOption('Gate 門口')
   await until('a live picture', async () => apart((await clock()).shown, Date.now()) < 3000)
