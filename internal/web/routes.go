@@ -78,6 +78,7 @@ var routes = []route{
 	{method: "GET", path: "/status", action: access.See, do: (*call).getStatus, quiet: true},
 	{method: "GET", path: "/certificate", action: access.Self, do: (*call).getCertificate},
 	{method: "POST", path: "/certificate/renew", action: access.Configure, do: (*call).renewCertificate},
+	{method: "POST", path: "/texts", action: access.Self, do: (*call).sayTexts},
 	{method: "GET", path: "/clauses", action: access.Self, do: (*call).getClauses},
 	{method: "GET", path: "/third-party", action: access.Self, do: (*call).getThirdParty},
 	{method: "GET", path: "/openapi.yaml", action: access.Self, do: (*call).getDocument},

@@ -253,6 +253,26 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// What was said is said again in another language, from its code and arguments; nothing else is told.
+func TestSayTexts(t *testing.T) {
+	b := newBench(t)
+	p := b.admin()
+	ask := []object{
+		{"key": "camera.auth-failed"}, {"key": "camera.something-new", "args": []object{{"name": "x", "value": "y"}}}, {"key": "mistake.too-long", "args": []object{{"name": "max", "value": "7"}}}, {"key": "problem.nothing.detail"},
+		{"key": "mistake.required"}, {"key": "mistake.nothing-such"},
+	}
+	for lang, want := range map[string][]string{"en": {"user", "something-new", "7", "", "", ""}, "zh-TW": {"使用者", "something-new", "7", "", "", ""}} {
+		got := p.want(200, "POST", "/texts", object{"texts": ask}, "Accept-Language", lang)["texts"].([]any)
+		for i, w := range want {
+			if s := got[i].(string); !strings.Contains(s, w) || (s == "") != (i == 5 || i == 3) || s != "" && i < 5 && lang == "zh-TW" && !strings.ContainsFunc(s, func(r rune) bool { return r > 0x2fff }) {
+				t.Errorf("%s: %s: %q", lang, ask[i]["key"], s)
+			}
+		}
+	}
+	p.refused(422, "invalid", "POST", "/texts", object{"texts": []object{{"key": "setting.name"}}})
+	p.refused(422, "invalid", "POST", "/texts", object{"texts": make([]object, maxTexts+1)})
+}
+
 // Every code that problemOf or a handler can say has its texts.
 func TestProblemsHaveTexts(t *testing.T) {
 	for _, code := range []string{"bad-request", "signed-out", "forbidden", "cross-origin", "password-must-change", "not-found", "method-not-allowed", "too-large", "not-json", "invalid",

@@ -125,6 +125,13 @@ test('4: cameras pasted, one password for all, each with its own result', async 
   await row('Vault').locator('.good', { hasText: 'H264' }).waitFor({ timeout: 40_000 })
   await row('Vault').getByText('Encrypted; exactly the certificate').waitFor()
   await shot('tested')
+
+  // Reasons follow the language, those of the recorder too.
+  await page.getByRole('button', { name: '中文' }).click()
+  await row('Till').locator('.bad', { hasText: /使用者/ }).waitFor()
+  expect(await page.locator('.rows').innerText()).not.toMatch(/refuses the user|is no address|stands in the line/)
+  await page.getByRole('button', { name: 'English' }).click()
+  await row('Till').locator('.bad', { hasText: /refuses the user/ }).waitFor()
 }, min(3))
 
 test('try another password, and leave lines out', async () => {

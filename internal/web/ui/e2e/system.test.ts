@@ -241,6 +241,8 @@ test('a camera is kept for a time of its own, and a change of its name leaves th
   await page.getByRole('button', { name: 'Save', exact: true }).click()
   await page.getByRole('status').getByText('Saved.').waitFor()
   expect((await camera()).retentionDays).toBe(9)
+  await open('recording') // where the days of all are chosen, it is counted with its own
+  await page.getByText('Cameras that are kept for a time of their own: 1.').waitFor()
   await page.goto(rig.address + '#cameras/' + gate)
   await page.locator('[name=camera-name]').fill('Gate')
   await page.getByRole('button', { name: 'Save', exact: true }).click()

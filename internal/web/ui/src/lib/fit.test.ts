@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choices, fit, perDay, round } from './fit'
+import { choices, fit, perDay, round, share } from './fit'
 
 test.each([
   ['one camera of 4 Mbit/s on 1 TB', 1e12, [4e6], 23],
@@ -10,6 +10,17 @@ test.each([
 ])('%s', (_, room, rates: number[], days) => {
   const got = fit(room, rates.reduce((n, r) => n + perDay(r), 0))
   expect(got === undefined ? got : round(got)).toBe(days)
+})
+
+test('cameras with days of their own take theirs first', () => {
+  const rest = { bitsPerSecond: 8e6 }
+  const { shared, taken } = share(1400, [rest, { days: 10, bitsPerSecond: 4e6 }, { days: 0, bitsPerSecond: 2e6 }])
+  expect([shared, taken]).toEqual([1000, 4000]) // as long as there is space is no number of days
+  expect(fit(7000 - taken, shared)).toBe(3)
+  expect(fit(3000 - taken, shared)).toBe(0)
+  expect(share(1400, [rest])).toEqual({ shared: 1400, taken: 0 })
+  expect(share(1400, [{ days: 3, bitsPerSecond: 0 }])).toEqual({ shared: 1400, taken: 0 }) // nothing measured yet
+  expect(share(1400, [{ days: 3, bitsPerSecond: 5e6 }])).toEqual({ shared: 0, taken: 4200 })
 })
 
 test('the choices are in order and have what is kept now', () => {
