@@ -168,11 +168,11 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 		}
 		defer resp.Body.Close()
 		copied := make(chan error, 1)
-		go func() {
+		go func(body io.Reader) {
 			var err error
-			n, err = io.CopyBuffer(&steady{f: f}, resp.Body, make([]byte, 1<<20))
+			n, err = io.CopyBuffer(&steady{f: f}, body, make([]byte, 1<<20))
 			copied <- err
-		}()
+		}(resp.Body)
 		for first := true; (x.State == "running" || first) && err == nil; first = false { // what is done says more than what was waiting
 			err = e.look(ctx, c, cl, path, x)
 		}

@@ -156,8 +156,8 @@ func (c *Catalogue) OldestOf(id media.StreamID, fn func(Segment) bool) error {
 	})
 }
 
-// A Hold is footage kept from retention. One with From == To is a mark put by
-// hand, which keeps nothing.
+// A Hold is footage kept from retention. The marks that people put on the
+// timeline are no holds: they keep nothing, and package mark has them.
 type Hold struct {
 	ID       [16]byte
 	Camera   media.CameraID

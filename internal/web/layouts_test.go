@@ -8,9 +8,9 @@ import (
 
 func TestLayouts(t *testing.T) {
 	b := newBench(t)
-	p := b.admin()
+	b.admin()
 	b.accounts(object{"name": "amy", "role": "administrator"}, object{"name": "bob", "role": "viewer"})
-	p = b.signIn("amy")
+	p := b.signIn("amy")
 	one := object{"id": media.CameraID{1}.String(), "name": "Yard", "columns": 2, "cameras": []string{media.CameraID{9}.String()}}
 	if v := p.want(200, "GET", "/layouts", nil); v["version"] != 0.0 || len(v["layouts"].([]any)) != 0 {
 		t.Errorf("at first: %v", v)

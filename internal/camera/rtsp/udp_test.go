@@ -20,8 +20,7 @@ func TestReceiveAfterLoss(t *testing.T) {
 	}
 	defer camera.Close()
 	got, gaveUp, done := make(chan byte, 100), make(chan bool, 1), make(chan bool)
-	var r *reorder
-	r = &reorder{out: func(b []byte, _ int64) { got <- b[0] }}
+	r := &reorder{out: func(b []byte, _ int64) { got <- b[0] }}
 	go func() {
 		defer close(done)
 		held := false
