@@ -511,6 +511,25 @@ func TestForeignTypes(t *testing.T) {
 	}
 }
 
+// TestSeveralTypes: a section with several payload types is recorded under the one that the text maps
+// and that comes, wherever it stands in the list.
+func TestSeveralTypes(t *testing.T) {
+	packets := film(t)
+	for list, more := range map[string]string{
+		"26 96 34": "",
+		"98 96":    "a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=0\r\n",
+		"96 26":    "a=rtpmap:26 JPEG/90000\r\n",
+		"99 96":    "a=rtpmap:99 H263-1998/90000\r\n",
+	} {
+		f := &fake{t: t, sdp: strings.Replace(h264SDP, "RTP/AVP 96", "RTP/AVP "+list, 1) + more, base: "URL"}
+		f.media = func(c *fakeConn) { c.show(0, packets...) }
+		s, err := run(t, Options{URL: f.start()}, nil, units(20))
+		if err != nil || s.lost != 0 {
+			t.Errorf("%s: %v, %d lost", list, err, s.lost)
+		}
+	}
+}
+
 // TestCountsAnewNearby: the numbers go back by less than late packets may be
 // late, which over TCP none is.
 func TestCountsAnewNearby(t *testing.T) {

@@ -110,11 +110,21 @@ func (r *reader) read(i int, sec section, md *psdp.MediaDescription) {
 	}
 	m.Width, m.Height = dimensions(md.Attributes)
 	o, seen := offer{Media: m, kind: sec.kind}, false
+	bare := false // what was taken is a video of a static type that the text only lists
 	for _, f := range md.MediaName.Formats {
+		if pt, ok := payloadType(f); ok && bare {
+			if rm, said := mapping(md.Attributes, pt); !said || !codecOf(rm.name).Video() {
+				continue
+			}
+		}
 		taken, reason := r.format(m, sec.kind, f, md, track)
 		if reason == nil && taken.Codec != 0 {
 			o.Media, o.reason = taken, nil
-			break
+			if _, said := mapping(md.Attributes, taken.PayloadType); said || !taken.Codec.Video() {
+				break
+			}
+			seen, bare = true, true // 26 96 34 with a map of 96 alone: that is what will come
+			continue
 		}
 		if !seen { // the first format is what the camera means to send
 			o.Media, o.reason, seen = taken, reason, true
@@ -122,7 +132,25 @@ func (r *reader) read(i int, sec section, md *psdp.MediaDescription) {
 			o.Media, o.reason = taken, nil
 		}
 	}
+	if o.reason == nil && o.Codec.Video() {
+		o.OtherTypes = append(o.OtherTypes, alike(o.Media, md)...)
+	}
 	r.medias = append(r.medias, o)
+}
+
+// alike returns the other payload types of a section that the text maps to the same coding: formats stand in the order of
+// preference (RFC 4566 5.14), and whichever of them the camera sends (RFC 3264 5.1), the packets read alike.
+func alike(m Media, md *psdp.MediaDescription) (types []uint8) {
+	for _, f := range md.MediaName.Formats {
+		pt, ok := payloadType(f)
+		if !ok || m.Takes(pt) {
+			continue
+		}
+		if rm, said := mapping(md.Attributes, pt); said && codecOf(rm.name) == m.Codec && rm.clock == m.ClockRate {
+			types = append(types, pt)
+		}
+	}
+	return types
 }
 
 // dimensions reads a=x-dimensions:1920,1080 and a=framesize:96 1920-1080.

@@ -131,3 +131,37 @@ func (want sample) check(t *testing.T) Description {
 	}
 	return d
 }
+
+// Of several formats of a video the first counts that the text maps to a coding that is recorded; a static type that is only
+// listed comes after those. Others of the same coding are taken as well.
+func TestSeveralFormats(t *testing.T) {
+	for _, c := range []struct {
+		m, maps string
+		codec   media.Codec
+		pt      uint8
+		others  []uint8
+	}{
+		{"video 0 RTP/AVP 26 96 34", "96 H264/90000", media.H264, 96, nil},
+		{"video 0 RTP/AVP 26 34", "", media.MJPEG, 26, nil},
+		{"video 0 RTP/AVP 26 96", "96 VP8/90000", media.MJPEG, 26, nil},
+		{"video 0 RTP/AVP 26 96", "26 JPEG/90000,96 H264/90000", media.MJPEG, 26, nil},
+		{"video 0 RTP/AVP 34 97 96", "34 H263/90000,96 H264/90000,97 H265/90000", media.H265, 97, nil},
+		{"video 0 RTP/AVP 96 97 98 99", "96 H264/90000,97 H265/90000,98 H264/90000,99 H264/45000", media.H264, 96, []uint8{98}},
+		{"video 0 RTP/AVP 96 98", "96 VP8/90000,98 H264/90000", media.H264, 98, nil},
+	} {
+		text := "v=0\r\nm=" + c.m + "\r\n"
+		for m := range strings.SplitSeq(c.maps, ",") {
+			if m != "" {
+				text += "a=rtpmap:" + m + "\r\n"
+			}
+		}
+		d, err := Parse([]byte(text))
+		if err != nil {
+			t.Errorf("%s, %s: %v", c.m, c.maps, err)
+			continue
+		}
+		if v := d.Video(); v.Codec != c.codec || v.PayloadType != c.pt || !slices.Equal(v.OtherTypes, c.others) {
+			t.Errorf("%s, %s: %v under %d and %v", c.m, c.maps, v.Codec, v.PayloadType, v.OtherTypes)
+		}
+	}
+}
