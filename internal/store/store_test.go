@@ -54,6 +54,26 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+// TestEndsAtOnce: what is left at the end becomes part of the record without waiting for a beat for
+// each of its steps; nor does a command, which has little to leave. The clock is the bubble's.
+func TestEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true)
+		r.boot()
+		r.put(8)
+		r.cutAll()
+		since := time.Now()
+		r.end()
+		if took := time.Since(since); took >= time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		r.boot()
+		r.await()
+		r.invariants(false)
+		r.end()
+	})
+}
+
 // TestCrash cuts the power at rest and in the middle.
 func TestCrash(t *testing.T) {
 	for _, group := range []bool{true, false} {

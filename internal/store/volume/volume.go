@@ -119,6 +119,7 @@ type Volume struct {
 
 	kick    chan struct{} // there is work
 	busy    atomic.Int64  // ns of the epoch (monotonic) since when the writer is in one operation; 0: it is not
+	hurry   atomic.Bool   // see Hurry
 	epoch   time.Time
 	trouble time.Time // owned by the writer: since when it fails
 	synced  time.Time // owned by the writer: start of the last sync

@@ -30,6 +30,13 @@ func (v *Volume) synchronised() {
 	}
 }
 
+// Hurry makes what is written from now on durable at once, and not with the beat: the last of it
+// is being waited for.
+func (v *Volume) Hurry() {
+	v.hurry.Store(true)
+	v.wake()
+}
+
 // write is the writer: the only goroutine that writes files and syncs.
 func (v *Volume) write(ctx context.Context) {
 	timer := time.NewTimer(0)
@@ -69,7 +76,7 @@ func (v *Volume) turn() time.Duration {
 		v.trouble, v.made = time.Time{}, ""
 		return 0
 	}
-	due := !well || time.Since(v.synced) >= v.cfg.Beat // only a sync proves that trouble is over
+	due := !well || v.hurry.Load() || time.Since(v.synced) >= v.cfg.Beat // only a sync proves that trouble is over
 	var err error
 	if due {
 		err = v.measure(root)
