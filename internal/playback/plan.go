@@ -252,8 +252,12 @@ func (b *builder) take(r *segment.Reader, entries []segment.Entry, s span) bool 
 		b.hole(r, i) // up to To, but the cause is known here
 		return false // a clock that was set back may bring more
 	}
-	if !b.fits(r.Tracks()) {
-		if b.watch && entries[i].DTS < b.end {
+	if !b.fits(r.Tracks()) { // the last picture before may reach a moment into this: how long it is shown is a guess
+		switch {
+		case entries[0].DTS <= b.From && b.end-entries[0].DTS <= maxHole: // that moment is not what was asked for
+			b.spans, b.payload, b.samples, b.Gaps, b.end, b.known = nil, 0, 0, nil, b.From, [media.MaxTracks]media.Track{}
+			return b.add(r, s)
+		case b.watch && entries[i].DTS < b.end-maxHole:
 			return false // the clock and the coding changed: only a file of its own can have it
 		}
 		return b.stop(entries[i].DTS)

@@ -391,7 +391,7 @@ func (c *call) watchStored() error {
 	h.Set("Vigil-Start", strconv.FormatInt(ms(clip.Start), 10))
 	h.Set("Vigil-End", strconv.FormatInt(ms(clip.End), 10))
 	if !clip.Next.IsZero() {
-		h.Set("Vigil-Next", strconv.FormatInt(ms(clip.Next), 10))
+		h.Set("Vigil-Next", strconv.FormatInt(ms(clip.Next.Add(time.Millisecond-1)), 10)) // or what was before it comes again, and for ever where the coding changes
 	}
 	err = out.begin()
 	for err == nil {

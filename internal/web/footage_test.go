@@ -249,7 +249,7 @@ func clip(t *testing.T, tr *media.Tracks, n, bad int) func() *Clip {
 	return func() *Clip {
 		i := 0
 		return &Clip{
-			Start: time.Unix(1e9, 0), End: time.Unix(1e9, int64(n)*250e6), Next: time.Unix(1e9+100, 0), Tracks: tr.List, Init: tr.Init,
+			Start: time.Unix(1e9, 0), End: time.Unix(1e9, int64(n)*250e6), Next: time.Unix(1e9+100, -1), Tracks: tr.List, Init: tr.Init,
 			Fragment: func(context.Context) ([]byte, error) {
 				if i == n {
 					return nil, io.EOF
