@@ -632,6 +632,12 @@ func TestKeepAlive(t *testing.T) {
 			}
 			return m.method == "GET_PARAMETER"
 		}, "GET_PARAMETER OPTIONS OPTIONS", ""},
+		{"not for us", "", func(c *fakeConn, m *message) bool {
+			if m.method == "GET_PARAMETER" {
+				c.reply(m, 401, field{"WWW-Authenticate", `Digest realm="r", nonce="n"`})
+			}
+			return m.method == "GET_PARAMETER"
+		}, "GET_PARAMETER OPTIONS OPTIONS", ""},
 		{"forgotten", "", func(c *fakeConn, m *message) bool {
 			if m.method == "GET_PARAMETER" {
 				c.reply(m, 454)

@@ -159,15 +159,11 @@ func (s *session) replied(m *message) error {
 		s.c.cred.accepted = true
 	}
 	switch m.status {
-	case 401: // the nonce has run out: once more with the new one
-		if s.keep.again {
+	case 401, 404, 405, 501, 551: // this method is not known here, or not for us: the stream plays all the same
+		if m.status == 401 && s.keep.again && s.c.login(m, 1) == nil { // the nonce has run out: once more with the new one
 			s.keep.again = false
-			if err := s.c.login(m, 1); err != nil {
-				return err
-			}
 			return s.sayAlive()
 		}
-	case 404, 405, 501, 551: // this method is not known here
 		s.keep.method = (s.keep.method + 1) % len(keepAlives)
 		s.mem.keepAlive, s.mem.quiet = s.keep.method, 1
 		if s.keep.again {
