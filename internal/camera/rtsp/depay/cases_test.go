@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"vigil/internal/camera/rtsp/sdp"
 	"vigil/internal/media"
 )
 
@@ -241,6 +242,29 @@ func TestH265(t *testing.T) {
 				t.Errorf("\n got %s\nwant %s", show(got), c.want)
 			}
 		})
+	}
+}
+
+// TestNumbered: decoding order numbers (RFC 7798 section 4.4) are no part of
+// NAL units, in any kind of packet.
+func TestNumbered(t *testing.T) {
+	d, err := sdp.Parse([]byte("v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 sprop-max-don-diff=2;sprop-vps=" +
+		base64.StdEncoding.EncodeToString(vps265a) + ";sprop-sps=" + base64.StdEncoding.EncodeToString(sps265a) + ";sprop-pps=" + base64.StdEncoding.EncodeToString(pps265a) + "\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := New(d.Video())
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbered := func(nal string) string {
+		b := unhex(nal)
+		return hex.EncodeToString(slices.Concat(b[:2], []byte{1, 2}, b[2:]))
+	}
+	ap := slices.Concat([]byte{0x60, 1, 1, 3, 0, byte(len(unhex(sei265)))}, unhex(sei265), []byte{0, 0, byte(len(unhex(p265)))}, unhex(p265))
+	got := run(t, v, []Packet{pkt(0, true, numbered(idr265)), raw(1, true, ap), pkt(2, false, "62 01 93 0104 af"), pkt(2, true, "62 01 53 0840"), pkt(3, true, "02 01 01"), pkt(3, true, "62 01 93 01")})
+	if want := want("!"+idr265, sei265+"+"+p265, "!"+idr265); show(got) != want {
+		t.Errorf("\n got %s\nwant %s", show(got), want)
 	}
 }
 

@@ -89,7 +89,7 @@ func New(m sdp.Media) (Depacketizer, error) {
 	case media.H264:
 		return h264Depacketizer{newAssembler(&h264{}, m.ParameterSets)}, nil
 	case media.H265:
-		return h265Depacketizer{newAssembler(&h265{}, m.ParameterSets)}, nil
+		return h265Depacketizer{newAssembler(&h265{}, m.ParameterSets), m.Numbered}, nil
 	case media.MJPEG:
 		return newMJPEG(m), nil
 	case media.AAC:

@@ -261,7 +261,7 @@ func (d h264Depacketizer) Push(p Packet) ([]Unit, error) {
 	}
 	switch kind := b[0] & 0x1f; kind {
 	case 24:
-		aggregated(a, &p, b[1:])
+		aggregated(a, &p, b[1:], 0)
 	case 28:
 		d.fragment(&p, b)
 	case 25, 26, 27, 29: // decoding order numbers: packetization mode 2
@@ -287,8 +287,9 @@ func (a *assembler) endFragments() {
 	}
 }
 
-// aggregated takes the units of a STAP-A, or of an AP of RFC 7798.
-func aggregated(a *assembler, p *Packet, b []byte) {
+// aggregated takes the units of a STAP-A, or of an AP of RFC 7798, with so many
+// bytes between two.
+func aggregated(a *assembler, p *Packet, b []byte, between int) {
 	for len(b) >= 2 {
 		n := int(b[0])<<8 | int(b[1])
 		b = b[2:]
@@ -300,7 +301,7 @@ func aggregated(a *assembler, p *Packet, b []byte) {
 		if n > 0 { // 0 is padding, or a unit of no length
 			a.whole(p, b[:n])
 		}
-		b = b[n:]
+		b = b[min(n+between, len(b)):]
 	}
 }
 

@@ -115,9 +115,12 @@ func (h *h265) order() (int, int64) {
 	return max(h.active.reorder, 0), 0
 }
 
-// h265Depacketizer takes RFC 7798 apart: single NAL units, AP, FU, without
-// decoding order numbers.
-type h265Depacketizer struct{ *assembler }
+// h265Depacketizer takes RFC 7798 apart: single NAL units, AP, FU. Decoding
+// order numbers are passed over: cameras that have them send in that order.
+type h265Depacketizer struct {
+	*assembler
+	numbered bool
+}
 
 // Push takes a packet.
 func (d h265Depacketizer) Push(p Packet) ([]Unit, error) {
@@ -140,16 +143,20 @@ func (d h265Depacketizer) Push(p Packet) ([]Unit, error) {
 	if kind != 49 {
 		a.endFragments()
 	}
+	body, between := b[2:], 0
+	if d.numbered && kind != 49 {
+		body, between = b[min(4, len(b)):], 1
+	}
 	switch kind {
 	case 48:
-		aggregated(a, &p, b[2:])
+		aggregated(a, &p, body, between)
 	case 49:
 		d.fragment(&p, b)
 	case 50: // PACI
 		a.fail(errInterleaved)
 		a.damage()
 	default:
-		a.whole(&p, b)
+		a.whole(&p, b[:2], body)
 	}
 	if p.Marker {
 		a.marker()
@@ -162,10 +169,14 @@ func (d h265Depacketizer) fragment(p *Packet, b []byte) {
 	a := d.assembler
 	const start, end = 0x80, 0x40
 	head := b[2]
+	body := b[3:]
 	if head&start != 0 {
 		a.endFragments()
 		a.open(p)
 		a.add(b[0]&0x81|head&0x3f<<1, b[1])
+		if d.numbered {
+			body = body[min(2, len(body)):]
+		}
 	} else if a.nal < 0 {
 		if !a.gap {
 			a.fail(errNoStart)
@@ -174,7 +185,7 @@ func (d h265Depacketizer) fragment(p *Packet, b []byte) {
 		return
 	}
 	if a.nal >= 0 {
-		a.add(b[3:]...)
+		a.add(body...)
 	}
 	if head&end != 0 {
 		a.endFragments()

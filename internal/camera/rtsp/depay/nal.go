@@ -179,9 +179,14 @@ func (a *assembler) overflow() {
 }
 
 // whole takes a NAL unit that came in one piece.
-func (a *assembler) whole(p *Packet, nal []byte) {
+func (a *assembler) whole(p *Packet, parts ...[]byte) {
 	a.open(p)
-	if a.add(nal...); a.nal >= 0 {
+	for _, b := range parts {
+		if a.nal >= 0 {
+			a.add(b...)
+		}
+	}
+	if a.nal >= 0 {
 		a.close()
 	}
 }

@@ -175,6 +175,7 @@ func (m *Media) video(rec *record, track string) {
 		m.Doubt = true // Ezviz C6N calls its H.264 H265 (AlexxIT/go2rtc#264)
 		rec.note("codec-doubt", "track", track, "codec", m.Name, "parameters", other)
 	}
+	m.Numbered = m.Codec == media.H265 && number(m.Params["sprop-max-don-diff"], 32767) > 0
 	if m.Codec == media.H264 {
 		if m.PacketizationMode = number(m.Params["packetization-mode"], 2); m.PacketizationMode == 2 {
 			rec.note("interleaved", "track", track) // some say so and do not do it

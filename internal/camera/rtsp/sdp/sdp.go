@@ -56,6 +56,7 @@ type Media struct {
 
 	ParameterSets     [][]byte // from sprop-*, checked: NAL units without start code, VPS SPS PPS in order
 	PacketizationMode int      // H.264: 0, 1; 2 is noted
+	Numbered          bool     // H.265: packets have decoding order numbers
 	AAC               AAC
 
 	Format format.Format     // gortsplib's reading; nil where it refuses what we take
