@@ -245,6 +245,46 @@ func TestH265(t *testing.T) {
 	}
 }
 
+// TestKeyless: a stream in which decoding starts nowhere by its own account is
+// recorded from parameter sets on, once no key picture has come for a minute.
+func TestKeyless(t *testing.T) {
+	for _, c := range []struct {
+		codec    media.Codec
+		sets     [][]byte
+		key, not string
+	}{
+		{media.H264, [][]byte{sps264a, pps264a}, idr264, p264},
+		{media.H265, [][]byte{vps265a, sps265a, pps265a}, idr265, p265},
+	} {
+		play := func(first string) (got []bool) {
+			d := newVideo(t, c.codec)
+			for s := range 100 {
+				at := func(p Packet) Packet { p.Arrived = int64(s+1) * 1e9; return p }
+				var ps []Packet
+				if s%10 == 0 {
+					for _, b := range c.sets {
+						ps = append(ps, at(raw(25*s, false, b)))
+					}
+				}
+				nal := c.not
+				if s == 0 {
+					nal = first
+				}
+				for _, r := range run(t, d, append(ps, at(pkt(25*s, true, nal)))) {
+					got = append(got, r.RandomAccess)
+				}
+			}
+			return got
+		}
+		if got := play(c.not); len(got) != 30 || !got[0] || got[1] || !got[10] {
+			t.Errorf("%v: %v", c.codec, got)
+		}
+		if got := play(c.key); len(got) != 100 || slices.Contains(got[1:], true) {
+			t.Errorf("%v with a key picture: %v", c.codec, got)
+		}
+	}
+}
+
 // TestNumbered: decoding order numbers (RFC 7798 section 4.4) are no part of
 // NAL units, in any kind of packet.
 func TestNumbered(t *testing.T) {

@@ -17,8 +17,9 @@ type h264 struct {
 	bottom   bool
 	frameNum uint32
 
-	idr    bool  // there was an IDR picture
-	idrPTS int64 // of the last one
+	idr     bool  // there was an IDR picture
+	idrPTS  int64 // of the last one
+	keyless keyless
 }
 
 // A storedSet is a parameter set by its id.
@@ -174,13 +175,14 @@ const refreshed = 60 * 90000
 // random: an IDR picture; an I picture with a recovery point at once (open
 // GOP); the start of a gradual refresh, when the camera sends no IDR pictures.
 func (h *h264) random(p *picture, pts int64) bool {
+	start := h.keyless.start(p)
 	if p.idr {
 		h.idr, h.idrPTS = true, pts
 		return true
 	}
 	p.open = true
 	return p.recovery == 1 && p.intra ||
-		p.recovery > 0 && (!h.idr || pts-h.idrPTS > refreshed || pts < h.idrPTS)
+		p.recovery > 0 && (!h.idr || pts-h.idrPTS > refreshed || pts < h.idrPTS) || start
 }
 
 func (h *h264) store(nal []byte) (changed bool) {

@@ -9,6 +9,7 @@ type h265 struct {
 	vps, sps, pps []storedSet
 	active        sps265
 	known         bool
+	keyless       keyless
 }
 
 func (*h265) kind(nal []byte) kind {
@@ -53,7 +54,12 @@ func (h *h265) look(nal []byte, p *picture) {
 	}
 }
 
-func (*h265) random(p *picture, _ int64) bool { return p.idr }
+// random: an IRAP picture.
+func (h *h265) random(p *picture, _ int64) bool {
+	start := h.keyless.start(p)
+	p.open = p.open || start
+	return p.idr || start
+}
 
 func (h *h265) store(nal []byte) (changed bool) {
 	switch nal[0] >> 1 & 0x3f {

@@ -50,7 +50,8 @@ type picture struct {
 	time     uint32
 	arrived  int64
 	message  bool
-	firstNAL int // where its first slice is, behind the length; relative to the unit
+	sets     bool // parameter sets came with it
+	firstNAL int  // where its first slice is, behind the length; relative to the unit
 
 	idr      bool // H.264 IDR, H.265 IRAP
 	open     bool // random access with leading pictures: H.265 CRA, BLA; H.264 I with a recovery point
@@ -60,6 +61,26 @@ type picture struct {
 	slices   int
 	recovery int // H.264 recovery_frame_cnt + 1; 0 no such message
 }
+
+// A keyless is a stream in which no picture says that decoding may start there:
+// I pictures alone, or a gradual refresh that is not announced. Encoders like that repeat the parameter sets where it may.
+type keyless struct {
+	keyed bool  // one did
+	since int64 // arrival of the first picture
+}
+
+// start tells whether decoding may start with a picture of such a stream: with
+// defects for a moment, where there would be no record at all.
+func (k *keyless) start(p *picture) bool {
+	k.keyed = k.keyed || p.idr || p.recovery > 0
+	if k.since == 0 {
+		k.since = p.arrived
+	}
+	return !k.keyed && p.sets && p.arrived-k.since > keylessAfter
+}
+
+// keylessAfter is longer than nearly all cameras go without a key picture.
+const keylessAfter = 60e9 // ns
 
 // trusted is the number of pictures after which the marker is believed.
 const trusted = 8
@@ -250,6 +271,7 @@ func (a *assembler) sort(at int) {
 		a.buf = a.buf[:at]
 	case set:
 		a.border(at)
+		a.pic.sets = true
 		a.parameterSet(at)
 	case opener:
 		a.border(at)
