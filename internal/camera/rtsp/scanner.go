@@ -224,8 +224,18 @@ func (s *scanner) head() (took bool, err error) {
 	}
 }
 
-// rest reads the body of the open message.
+// rest reads the body of the open message. One that begins like a packet of ours
+// was announced and does not come, and waiting for it would swallow the stream.
 func (s *scanner) rest() (item, error) {
+	if s.got == 0 && len(s.open.body) >= rtpHeader {
+		b, err := s.br.Peek(5)
+		if err != nil {
+			return item{}, err
+		}
+		if b[0] == '$' && s.channels[b[1]] != foreign && b[4]>>6 == 2 {
+			s.open.body = nil
+		}
+	}
 	for s.got < len(s.open.body) {
 		n, err := s.br.Read(s.open.body[s.got:])
 		s.got += n

@@ -74,6 +74,7 @@ func TestResync(t *testing.T) {
 	}{
 		{"in order", join(rtp, rtcp, rtp), "$0 $1 $0", 0, 0},
 		{"a reply amid data, dollars in its body", join(rtp, ok, rtp), "$0 200 $0", 0, 0},
+		{"a reply whose body does not come", join(rtp, []byte("RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 40\r\n\r\n"), rtp, rtcp, rtp), "$0 200 $0 $1 $0", 0, 0},
 		{"a request of the camera", join(rtp, []byte("OPTIONS * RTSP/1.0\r\nCSeq: 3\r\n\r\n"), rtp), "$0 OPTIONS $0", 0, 0},
 		{"garbage between", join(rtp, []byte("\x01\x02garbage"), rtp), "$0 $0", 9, 0},
 		{"garbage with a dollar", join(rtp, []byte("a$\x00\x00\x20bcd"), rtp), "$0 $0", 8, 0},
