@@ -85,14 +85,14 @@ func (u URL) String() string {
 }
 
 // redirected returns the address of a Location header: the same host, and
-// never from TLS to plain.
+// never from TLS to plain. A user in it is the camera's and not the administrator's.
 func (u URL) redirected(location string) (URL, bool) {
 	location = strings.TrimSpace(location)
 	if strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") {
 		_, origin, _ := cutURL(u.String())
 		location = origin + location
 	}
-	to, err := ParseURL(location)
+	to, err := ParseURL(withoutUser(location))
 	if err != nil || !strings.EqualFold(to.host, u.host) || u.TLS() && !to.TLS() {
 		return URL{}, false
 	}

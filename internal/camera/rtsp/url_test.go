@@ -68,7 +68,7 @@ func TestJoins(t *testing.T) {
 func TestRedirected(t *testing.T) {
 	u, _ := ParseURL("rtsps://cam/x")
 	for location, ok := range map[string]bool{
-		"rtsps://cam:8322/y": true, " rtsps://CAM/y ": true,
+		"rtsps://cam:8322/y": true, "rtsps://admin:12345@cam:8322/y": true, "rtsps://cam@evil/y": false, "rtsps://cam:1@evil/y": false, " rtsps://CAM/y ": true,
 		"rtsp://cam/y": false, "rtsps://evil/y": false, "/y": true, "//evil/y": false, "": false,
 	} {
 		if to, got := u.redirected(location); got != ok {
