@@ -243,6 +243,16 @@ func TestBackChannels(t *testing.T) {
 	}
 }
 
+// TestOneCodingTwice: a camera may send the coding that was chosen under each
+// type it names for it, and change over.
+func TestOneCodingTwice(t *testing.T) {
+	d, err := Parse([]byte(strings.NewReplacer("RTP/AVP 96", "RTP/AVP 34 96 97 98 99", "a=control:track1",
+		"a=rtpmap:97 H265/90000\r\na=rtpmap:98 h264/90000\r\na=rtpmap:99 rtx/90000\r\na=control:track1").Replace(plain)))
+	if err != nil || d.Video().PayloadType != 96 || !slices.Equal(d.Video().OtherTypes, []uint8{98}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 func TestSecureProfiles(t *testing.T) {
 	d, err := Parse(body(t, "sdp/gortsplib-desc-key-mgmt-in-session.sdp"))
 	if err != nil || d.Video().MIKEY == nil || d.Video().Profile != SAVP || !d.Video().Profile.Secure() {

@@ -1,6 +1,7 @@
 package sdp
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,7 +144,7 @@ func (r *reader) read(i int, sec section, md *psdp.MediaDescription) {
 func alike(m Media, md *psdp.MediaDescription) (types []uint8) {
 	for _, f := range md.MediaName.Formats {
 		pt, ok := payloadType(f)
-		if !ok || m.Takes(pt) {
+		if !ok || m.Takes(pt) || slices.Contains(types, pt) || len(types) == 8 {
 			continue
 		}
 		if rm, said := mapping(md.Attributes, pt); said && codecOf(rm.name) == m.Codec && rm.clock == m.ClockRate {

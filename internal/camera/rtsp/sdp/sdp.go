@@ -43,7 +43,7 @@ type Media struct {
 	Control string      // a=control as it came: absolute, relative, "*" or ""
 
 	PayloadType uint8
-	OtherTypes  []uint8 // the text contradicts itself: packets may come under these as well
+	OtherTypes  []uint8 // packets may come under these as well: the text contradicts itself, or has the coding more than once
 	ClockRate   int     // of RTP time stamps, Hz
 	Channels    int     // sound; 0 when not said
 	Width       int     // by a=x-dimensions or a=framesize; 0 when not said. The parameter sets count, where there are any
