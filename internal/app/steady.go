@@ -2,6 +2,7 @@ package app
 
 import (
 	"strconv"
+	"time"
 
 	"vigil/internal/live"
 	"vigil/internal/worker/wire"
@@ -27,6 +28,7 @@ type steadiness struct {
 
 type sample struct {
 	live           bool
+	since          time.Time
 	falls          int // so far
 	lost, pictures uint64
 }
@@ -34,9 +36,11 @@ type sample struct {
 // look takes a sample and tells what a person must know; nil: nothing. What was
 // told once stays until there is none of it left.
 func (s *steadiness) look(st live.State) map[string]string {
-	now := sample{live: st.State == wire.Live, lost: st.Lost, pictures: st.Pictures}
-	if s.n > 0 && s.ring[(s.n-1)%len(s.ring)].live && !now.live {
-		s.falls++
+	now := sample{live: st.State == wire.Live, since: st.Since, lost: st.Lost, pictures: st.Pictures}
+	if s.n > 0 { // a camera that is asked again at once goes and comes between two samples
+		if was := s.ring[(s.n-1)%len(s.ring)]; was.live && (!now.live || now.since != was.since) {
+			s.falls++
+		}
 	}
 	now.falls = s.falls
 	s.ring[s.n%len(s.ring)] = now

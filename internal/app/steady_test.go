@@ -2,13 +2,14 @@ package app
 
 import (
 	"testing"
+	"time"
 
 	"vigil/internal/live"
 	"vigil/internal/worker/wire"
 )
 
 // TestSteadiness plays ten minutes of a camera of 25 pictures a second, a
-// letter a second over and over: p pictures come, o they do not, l half of them are lost.
+// letter a second over and over: p pictures come, o they do not, l half of them are lost, r they come again after less than a second.
 func TestSteadiness(t *testing.T) {
 	for _, c := range []struct {
 		why, minute string
@@ -20,6 +21,7 @@ func TestSteadiness(t *testing.T) {
 		{"starts anew every 9 s", "pppppppppooo", 1, 40},
 		{"a stall every quarter of a minute", "ppppoooooooooooo", 1, 60},
 		{"a picture lost now and then", "ppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppl", 0, 0},
+		{"a connection for half a minute", "rppppppppppppppppppppppppppppp", 1, 100},
 		{"every sixth second is bad", "pppppl", 1, 20},
 	} {
 		var s steadiness
@@ -27,6 +29,8 @@ func TestSteadiness(t *testing.T) {
 		told, first, was := 0, 0, false
 		for i := range 600 {
 			switch c.minute[i%len(c.minute)] {
+			case 'r':
+				st.State, st.Since = wire.Live, time.Unix(int64(i), 0)
 			case 'p':
 				st.State, st.Pictures = wire.Live, st.Pictures+25
 			case 'l':
