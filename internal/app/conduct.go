@@ -126,7 +126,7 @@ func (a *App) lookForUnsteady(steady map[media.StreamID]*steadiness) {
 			if steady[s.ID] == nil {
 				steady[s.ID] = new(steadiness)
 			}
-			if is := steady[s.ID].look(a.streams.State(s.ID)); is != nil {
+			if is := steady[s.ID].look(a.streams.State(s.ID), a.recorder.Missed(s.ID)); is != nil {
 				args = is
 			}
 		}

@@ -34,9 +34,9 @@ type sample struct {
 }
 
 // look takes a sample and tells what a person must know; nil: nothing. What was
-// told once stays until there is none of it left.
-func (s *steadiness) look(st live.State) map[string]string {
-	now := sample{live: st.State == wire.Live, since: st.Since, lost: st.Lost, pictures: st.Pictures}
+// told once stays until there is none of it left. Pictures that came and that the recorder missed are lost as well.
+func (s *steadiness) look(st live.State, missed uint64) map[string]string {
+	now := sample{live: st.State == wire.Live, since: st.Since, lost: st.Lost + missed, pictures: st.Pictures - missed}
 	if s.n > 0 { // a camera that is asked again at once goes and comes between two samples
 		if was := s.ring[(s.n-1)%len(s.ring)]; was.live && (!now.live || now.since != was.since) {
 			s.falls++

@@ -9,7 +9,8 @@ import (
 )
 
 // TestSteadiness plays ten minutes of a camera of 25 pictures a second, a
-// letter a second over and over: p pictures come, o they do not, l half of them are lost, r they come again after less than a second.
+// letter a second over and over: p pictures come, o they do not, l half of them are lost, r they come again after less than a second,
+// m the recorder misses them.
 func TestSteadiness(t *testing.T) {
 	for _, c := range []struct {
 		why, minute string
@@ -23,12 +24,16 @@ func TestSteadiness(t *testing.T) {
 		{"a picture lost now and then", "ppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppl", 0, 0},
 		{"a connection for half a minute", "rppppppppppppppppppppppppppppp", 1, 100},
 		{"every sixth second is bad", "pppppl", 1, 20},
+		{"begins anew all the time", "ppmmm", 1, 20},
 	} {
 		var s steadiness
 		var st live.State
+		missed := uint64(0)
 		told, first, was := 0, 0, false
 		for i := range 600 {
 			switch c.minute[i%len(c.minute)] {
+			case 'm':
+				st.State, st.Pictures, missed = wire.Live, st.Pictures+25, missed+25
 			case 'r':
 				st.State, st.Since = wire.Live, time.Unix(int64(i), 0)
 			case 'p':
@@ -38,7 +43,7 @@ func TestSteadiness(t *testing.T) {
 			case 'o':
 				st.State = wire.Waiting
 			}
-			is := s.look(st) != nil
+			is := s.look(st, missed) != nil
 			if is && !was {
 				if told++; told == 1 {
 					first = i
@@ -51,7 +56,7 @@ func TestSteadiness(t *testing.T) {
 		}
 		for range steadySpan + 1 { // all is well again
 			st.State, st.Pictures = wire.Live, st.Pictures+25
-			was = s.look(st) != nil
+			was = s.look(st, missed) != nil
 		}
 		if was {
 			t.Errorf("%s: told for ever", c.why)
@@ -63,7 +68,7 @@ func TestSteadiness(t *testing.T) {
 		if i > 30 && i < 75 || i == 80 {
 			st.State = wire.Waiting
 		}
-		if s.look(st) != nil {
+		if s.look(st, 0) != nil {
 			t.Fatalf("a restart is told after %d s", i)
 		}
 	}

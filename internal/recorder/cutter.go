@@ -61,6 +61,7 @@ type cutter struct {
 	begun  *rate.Limiter // of segments
 	gap    gap
 	open   atomic.Bool
+	missed atomic.Uint64 // pictures, because the camera begins anew too often
 }
 
 // A gap is what has been missed since the last unit that was kept.
@@ -122,7 +123,7 @@ func (c *cutter) begin(b *media.Batch) bool {
 	now := c.now()
 	if !b.RandomAccess() && !hardCut || now.Before(c.retry) {
 		if c.gap.from != 0 {
-			c.gap.lost += pictures(b)
+			c.miss(b)
 		}
 		return false
 	}
@@ -157,8 +158,17 @@ func (c *cutter) refused(b *media.Batch, why media.Cause, err error) {
 		c.gap.cause = why
 		c.log.Error("no segment can be started", "stream", c.info.Stream, "err", err)
 	}
-	c.gap.lost += pictures(b)
+	c.miss(b)
 	c.retry = c.now().Add(retryAfter)
+}
+
+// miss counts the pictures of a batch that no segment takes.
+func (c *cutter) miss(b *media.Batch) {
+	n := pictures(b)
+	c.gap.lost += n
+	if c.gap.cause == media.Unsteady {
+		c.missed.Add(uint64(n))
+	}
 }
 
 // down ends the segment because nothing comes any more.

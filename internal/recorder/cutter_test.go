@@ -62,26 +62,27 @@ func TestCuts(t *testing.T) {
 		do   func(*list)
 	}
 	tests := []struct {
-		name  string
-		steps []step
-		want  []string
+		name   string
+		steps  []step
+		want   []string
+		missed uint64
 	}{
-		{"starts at the first random access unit", []step{{new: media.CameraStart}, {key: true}, {}}, []string{"create", "2 batches, close: shutdown"}},
-		{"a minute, then at a random access unit", []step{{key: true}, {n: 70}, {key: true}}, []string{"create", "71 batches, close: length", "create", "1 batches, close: shutdown"}},
-		{"not before the minute", []step{{key: true}, {n: 30}, {key: true}}, []string{"create", "32 batches, close: shutdown"}},
-		{"no random access unit for half an hour", []step{{key: true}, {n: 1805}}, []string{"create", "1800 batches, close: length", "create", "6 batches, close: shutdown"}},
-		{"codec change", []step{{key: true}, {}, {key: true, tr: two}}, []string{"create", "2 batches, close: codec", "create after codec, 0 lost", "1 batches, close: shutdown"}},
-		{"clock step", []step{{key: true}, {key: true, new: media.CutClock}}, []string{"create", "1 batches, close: clock", "create after clock, 0 lost", "1 batches, close: shutdown"}},
-		{"camera goes and comes back", []step{{key: true}, {down: media.CameraLost}, {new: media.CameraStart}, {key: true}}, []string{"create", "1 batches, close: camera-offline", "create after camera-offline, 1 lost", "1 batches, close: shutdown"}},
-		{"too late", []step{{key: true}, {key: true, lost: 7}}, []string{"create", "1 batches, close: overload", "create after overload, 7 lost", "1 batches, close: shutdown"}},
+		{"starts at the first random access unit", []step{{new: media.CameraStart}, {key: true}, {}}, []string{"create", "2 batches, close: shutdown"}, 0},
+		{"a minute, then at a random access unit", []step{{key: true}, {n: 70}, {key: true}}, []string{"create", "71 batches, close: length", "create", "1 batches, close: shutdown"}, 0},
+		{"not before the minute", []step{{key: true}, {n: 30}, {key: true}}, []string{"create", "32 batches, close: shutdown"}, 0},
+		{"no random access unit for half an hour", []step{{key: true}, {n: 1805}}, []string{"create", "1800 batches, close: length", "create", "6 batches, close: shutdown"}, 0},
+		{"codec change", []step{{key: true}, {}, {key: true, tr: two}}, []string{"create", "2 batches, close: codec", "create after codec, 0 lost", "1 batches, close: shutdown"}, 0},
+		{"clock step", []step{{key: true}, {key: true, new: media.CutClock}}, []string{"create", "1 batches, close: clock", "create after clock, 0 lost", "1 batches, close: shutdown"}, 0},
+		{"camera goes and comes back", []step{{key: true}, {down: media.CameraLost}, {new: media.CameraStart}, {key: true}}, []string{"create", "1 batches, close: camera-offline", "create after camera-offline, 1 lost", "1 batches, close: shutdown"}, 0},
+		{"too late", []step{{key: true}, {key: true, lost: 7}}, []string{"create", "1 batches, close: overload", "create after overload, 7 lost", "1 batches, close: shutdown"}, 0},
 		{"disk behind: whole GOPs go", []step{{key: true}, {do: func(l *list) { l.full = store.ErrFull }}, {do: func(l *list) { l.full = nil }}, {}, {key: true}},
-			[]string{"create", "1 batches, close: disk", "create after disk, 3 lost", "1 batches, close: shutdown"}},
+			[]string{"create", "1 batches, close: disk", "create after disk, 3 lost", "1 batches, close: shutdown"}, 0},
 		{"disk full, then not", []step{{key: true, do: func(l *list) { l.refuse = store.ErrNoSpace }}, {n: 2, key: true}, {key: true, do: func(l *list) { l.refuse = nil }}},
-			[]string{"create after disk-full, 3 lost", "1 batches, close: shutdown"}},
+			[]string{"create after disk-full, 3 lost", "1 batches, close: shutdown"}, 0},
 		{"anew all the time", []step{{n: 14, key: true, new: media.CameraClock}}, []string{
 			"create after camera-clock, 0 lost", "1 batches, close: camera-clock", "create after camera-clock, 0 lost", "1 batches, close: camera-clock",
 			"create after camera-clock, 0 lost", "1 batches, close: camera-clock", "create after unsteady, 2 lost", "1 batches, close: camera-clock",
-			"create after unsteady, 4 lost", "1 batches, close: camera-clock"}},
+			"create after unsteady, 4 lost", "1 batches, close: camera-clock"}, 9},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -110,6 +111,9 @@ func TestCuts(t *testing.T) {
 			c.cut(media.Shutdown)
 			if !slices.Equal(l.said, tt.want) {
 				t.Errorf("got  %q\nwant %q", l.said, tt.want)
+			}
+			if got := c.missed.Load(); got != tt.missed {
+				t.Errorf("%d missed, want %d", got, tt.missed)
 			}
 		})
 	}

@@ -51,11 +51,12 @@ type Recorder struct {
 	jobs    map[media.StreamID]Job      // guarded by mu
 	changed chan struct{}               // capacity 1
 	state   map[media.StreamID]*running // guarded by mu
+	missed  map[media.StreamID]uint64   // guarded by mu; by those that are no more
 }
 
 // New returns a recorder without jobs.
 func New(st *store.Store, log *slog.Logger) *Recorder {
-	return &Recorder{store: st, log: log, jobs: map[media.StreamID]Job{}, state: map[media.StreamID]*running{}, changed: make(chan struct{}, 1)}
+	return &Recorder{store: st, log: log, jobs: map[media.StreamID]Job{}, state: map[media.StreamID]*running{}, missed: map[media.StreamID]uint64{}, changed: make(chan struct{}, 1)}
 }
 
 // Set replaces the jobs. A stream that is no longer among them ends its
@@ -82,6 +83,18 @@ func (r *Recorder) Recording() map[media.StreamID]bool {
 		out[id] = c.open.Load()
 	}
 	return out
+}
+
+// Missed counts the pictures of a stream that were not recorded because its
+// camera begins anew too often, since the start.
+func (r *Recorder) Missed(id media.StreamID) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.missed[id]
+	if c := r.state[id]; c != nil {
+		n += c.missed.Load()
+	}
+	return n
 }
 
 // A running is the goroutine of one job.
@@ -123,6 +136,7 @@ func (r *Recorder) apply(ctx context.Context) {
 	for id, c := range r.state {
 		if j, ok := r.jobs[id]; !ok || j != c.job {
 			gone = append(gone, c)
+			r.missed[id] += c.missed.Load()
 			delete(r.state, id)
 		}
 	}
