@@ -171,6 +171,7 @@ func (s *session) play(ctx context.Context) error {
 	if absolute(undouble(s.desc.Control)) {
 		urls = append(urls, s.bases...)
 	}
+	urls = append(urls, s.tracks[0].control) // some play no two together (459), or have no address but this
 	ranged := []field{{"Range", "npt=0.000-"}}
 	var first error
 	for i := 0; ; {

@@ -175,6 +175,17 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %v; %q", why, err, f.requests)
 		}
 	}
+	single := &fake{t: t, sdp: h264SDP, base: "URL", script: func(c *fakeConn, m *message) bool {
+		bad := m.method == "PLAY" && !strings.HasSuffix(m.url, "/trackID=1")
+		if bad {
+			c.reply(m, 459)
+		}
+		return bad
+	}}
+	single.media = func(c *fakeConn) { c.show(0, film(t)...) }
+	if _, err := run(t, Options{URL: single.start()}, nil, units(5)); err != nil {
+		t.Errorf("played by the track: %v; %q", err, single.said("PLAY"))
+	}
 	f := &fake{t: t, sdp: h264SDP, base: "URL", script: func(c *fakeConn, m *message) bool {
 		if m.method == "SETUP" {
 			c.reply(m, 404)
