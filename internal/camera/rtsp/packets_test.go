@@ -63,7 +63,7 @@ func TestSequence(t *testing.T) {
 		for f := range strings.FieldsSeq(c.in) {
 			var n int
 			fmt.Sscan(f, &n)
-			v, lost := q.add(uint16(n), strings.HasSuffix(f, "+"))
+			v, lost := q.add(uint16(n), strings.HasSuffix(f, "+"), false)
 			got = append(got, []string{fmt.Sprintf("u%d", lost), "late", "hold", "restart"}[v])
 		}
 		if strings.Join(got, " ") != c.want {
@@ -206,7 +206,7 @@ func FuzzPackets(f *testing.F) {
 		}
 		parseRTCP(b, 3)
 		var q sequence
-		r := &reorder{out: func(b []byte, _ int64) { q.add(binary.BigEndian.Uint16(b), false) }}
+		r := &reorder{out: func(b []byte, _ int64) { q.add(binary.BigEndian.Uint16(b), false, false) }}
 		for i := 0; i+1 < len(b); i += 2 {
 			r.push(binary.BigEndian.Uint16(b[i:]), b[i:i+2], int64(i)<<20)
 			if r.held < 0 || r.held > reorderMost {

@@ -5,6 +5,7 @@ const (
 	maxDropout  = 3000 // packets that may be missing
 	maxMisorder = 100  // how old a late or repeated packet may be
 	probation   = 3    // packets in a row before a far jump is believed
+	numberless  = 64   // packets of which none follows another, after which a camera is known not to number them
 )
 
 // A sequence follows the sequence numbers of one source.
@@ -13,6 +14,8 @@ type sequence struct {
 	next    uint16 // expected
 	odd     uint16 // expected if the far jump is real
 	run     int    // packets in a row after the far jump
+	seen    int    // packets, while none followed another
+	follows bool   // one did
 }
 
 // What to do with a packet.
@@ -28,10 +31,16 @@ const (
 // add takes the number of the next packet. lost packets are missing before it
 // when it is of use. A far jump is a restart only after a few packets that
 // follow each other (INTEROP row 16); a stray one changes nothing. newer says that the packet cannot be an old
-// one, whatever its number: then a small step back is a jump as well.
-func (q *sequence) add(seq uint16, newer bool) (v verdict, lost int) {
+// one, whatever its number: then a small step back is a jump as well. ordered says that none can be lost or overtaken on the
+// way: then a camera that does not number its packets needs no numbers.
+func (q *sequence) add(seq uint16, newer, ordered bool) (v verdict, lost int) {
 	if !q.started {
 		q.started, q.next = true, seq+1
+		return use, 0
+	}
+	q.follows = q.follows || seq == q.next
+	if q.seen++; ordered && !q.follows && q.seen > numberless {
+		q.seen = numberless
 		return use, 0
 	}
 	switch d := int16(seq - q.next); {

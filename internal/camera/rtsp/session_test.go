@@ -541,6 +541,32 @@ func TestSeveralTypes(t *testing.T) {
 	}
 }
 
+// TestNumberless: cameras that leave the numbers at 0, or count by twos. Over
+// TCP nothing is lost on the way, so they are recorded all the same, once that is known.
+func TestNumberless(t *testing.T) {
+	for why, number := range map[string]func(n int) uint16{
+		"always 0": func(int) uint16 { return 0 },
+		"by twos":  func(n int) uint16 { return uint16(2 * n) },
+	} {
+		packets := film(t)
+		f := &fake{t: t, sdp: h264SDP, base: "URL"}
+		f.media = func(c *fakeConn) {
+			n := 0
+			for range 3 {
+				for _, p := range packets {
+					binary.BigEndian.PutUint16(p[2:], number(n))
+					c.show(0, p)
+					n++
+				}
+			}
+		}
+		s, err := run(t, Options{URL: f.start()}, nil, units(30))
+		if err != nil || s.lost != 0 {
+			t.Errorf("%s: %v, %d lost", why, err, s.lost)
+		}
+	}
+}
+
 // TestCountsAnewNearby: the numbers go back by less than late packets may be
 // late, which over TCP none is.
 func TestCountsAnewNearby(t *testing.T) {

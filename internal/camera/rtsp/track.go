@@ -111,7 +111,7 @@ func (t *track) ordered(b []byte, arrived int64) {
 		return
 	}
 	// Over TCP nothing comes late, so what is stamped later than all before was sent later.
-	v, lost := t.seq.add(p.seq, t.order == nil && int32(p.time-t.time) > 0)
+	v, lost := t.seq.add(p.seq, t.order == nil && int32(p.time-t.time) > 0, t.order == nil)
 	switch v {
 	case late:
 		return
