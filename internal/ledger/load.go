@@ -420,7 +420,7 @@ func (f *folder) rebuild(last uint64) (r replay, span uint64, whole bool, err er
 	r.edge, r.lost = all, lost
 	if err == nil || short {
 		err = nil
-		if all.size == 0 || all.root() != r.head.Root {
+		if none := all.size == 0; none && !(short && f.copy) || !none && all.root() != r.head.Root {
 			err = errTiles
 		}
 	}
@@ -478,11 +478,12 @@ func (f *folder) fix(t tile) error {
 		return f.writeTile(t)
 	}
 	if b, err := f.readTile(t.level, t.n, t.width); err == nil && bytes.Equal(b, t.data) {
-		if t.width == tileWidth { // there, and perhaps not durable
-			name := f.at(t.path())
-			f.fresh[name], f.named[path.Dir(name)] = true, true
+		if t.width < tileWidth {
+			return nil
 		}
-		return nil
+		name := f.at(t.path()) // there, and perhaps not durable
+		f.fresh[name], f.named[path.Dir(name)] = true, true
+		return f.folder(path.Dir(name))
 	}
 	return f.writeTile(t)
 }

@@ -1,0 +1,49 @@
+package ledger
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"vigil/internal/durable"
+)
+
+// A run that ends without a power cut leaves folders whose names are not synced, and the next one finds them made. The
+// tiles of a file of the log are durable all the same before the first frame of the next.
+func TestTilesOfEarlierRuns(t *testing.T) {
+	b := newBench(t)
+	b.must(spanLeaves)
+	b.Close()
+	b.open()
+	b.must(1)
+	b.disk.Restart()
+	b.open()
+	b.noFindings()
+	b.check()
+}
+
+// A new copy loses the first frame that it caught up with: it was in no checkpoint, and comes again.
+func TestCutBeforeFirstCheckpoint(t *testing.T) {
+	for seed := range uint64(20) {
+		b := newBench(t)
+		for range 5 {
+			b.must(40)
+		}
+		disk := durable.NewMem()
+		b.copies = []Folder{{disk, "ledger", "a"}}
+		b.open()
+		disk.Inject(durable.Rule{Kind: durable.OpWrite, Name: "00.vlog", Skip: 3, Fault: durable.CrashAfter})
+		_ = b.Level()
+		b.Close()
+		disk.RestartKeeping(rand.New(rand.NewPCG(seed, 0)))
+		b.open()
+		b.noFindings()
+		if err := b.Level(); err != nil {
+			t.Fatal(err)
+		}
+		b.check()
+		b.audit(b.copies[0])
+		if _, err := disk.Stat("ledger.damaged-1"); err == nil {
+			t.Errorf("seed %d: the copy is made anew", seed)
+		}
+	}
+}
