@@ -47,3 +47,27 @@ func TestCutBeforeFirstCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// The metadata of some leaves is lost everywhere. Their public half is taken from whoever has it, bundle by bundle.
+func TestPublicHalvesFromTwoFolders(t *testing.T) {
+	b := newBench(t, "a")
+	for range 20 {
+		b.must(100)
+	}
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"system", "a"} {
+		b.hurt(name+"/ledger", 0, wounds["gone"])
+	}
+	b.gone("system/ledger/" + tileBase(entries, 2))
+	b.gone("a/ledger/" + tileBase(entries, 3))
+	if err := b.Follow(0, func(i uint64, l Leaf) error {
+		if l.Kind != Kind(1+i%7) {
+			t.Errorf("leaf %d is of %v", i, l.Kind)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}

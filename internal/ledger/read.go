@@ -203,6 +203,7 @@ func (r *reader) mend(from, to uint64, fn func(i uint64, leaf Leaf) error) error
 		}
 	}
 	for next < to {
+		began := next
 		var why error // a disk that fails now may show it later
 		for _, f := range append([]*folder{r.home}, r.alt...) {
 			var asked error // what fn said; the folder's own trouble is the next one's business
@@ -224,6 +225,9 @@ func (r *reader) mend(from, to uint64, fn func(i uint64, leaf Leaf) error) error
 			if !damaged(err) {
 				why = errors.Join(why, err)
 			}
+		}
+		if next > began { // one that was asked before may have the rest
+			continue
 		}
 		if why != nil {
 			return fmt.Errorf("read ledger: leaf %d: %w", next, why)
