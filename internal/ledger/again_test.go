@@ -71,3 +71,40 @@ func TestPublicHalvesFromTwoFolders(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Old frames and a tile are lost in home: one verification brings both back.
+func TestTileBeforeFrames(t *testing.T) {
+	b := newBench(t, "a")
+	for range 50 {
+		b.must(100)
+	}
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	b.must(3) // the copy's tiles do not lead to the newest checkpoint
+	b.hurt("system/ledger", 0, wounds["half"])
+	b.gone("system/ledger/tile/0/000")
+	_ = b.Verify(t.Context(), nil)
+	b.check()
+}
+
+// A copy lost frames and home a tile: the copy's own tiles tell which frames are right.
+func TestCopyHealsByItsTiles(t *testing.T) {
+	b := newBench(t, "a")
+	for range 100 {
+		b.must(60)
+	}
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	b.hurt("a/ledger", 1, wounds["half"])
+	b.gone("system/ledger/tile/0/001")
+	b.open()
+	if f := b.copyOf("a").f; len(f.lost) > 0 {
+		t.Errorf("still lost: %v; findings %v", f.lost, b.Findings())
+	}
+	_ = b.Verify(t.Context(), nil)
+	b.check()
+	b.audit(b.copies[0])
+}

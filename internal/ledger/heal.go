@@ -220,7 +220,7 @@ func (l *Ledger) restore(f *folder, found []Finding, others []*folder) ([]Findin
 	var kept []string
 	var errs []error
 	for span := max(from/spanLeaves, 1) - 1; span*spanLeaves < size; span++ { // a frame may begin in the file before
-		n, name, err := f.heal(span, size, head, others, append([]*folder{l.home}, others...))
+		n, name, err := f.heal(span, size, head, others, append([]*folder{f}, others...))
 		if back += n; n > 0 && name != "" {
 			kept = append(kept, name)
 		}

@@ -38,10 +38,10 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, total uint64)) 
 		if ctx.Err() != nil {
 			return errors.Join(append(errs, ctx.Err())...)
 		}
-		if err := l.healOld(f, lost, view, others); err != nil {
+		if err := l.remake(f, tiles, view); err != nil { // healing asks the tiles
 			errs = append(errs, err)
 		}
-		if err := l.remake(f, tiles, view); err != nil {
+		if err := l.healOld(f, lost, view, others); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -74,7 +74,7 @@ func (l *Ledger) healOld(f *folder, lost []uint64, v view, others []*folder) err
 		if span >= v.span {
 			continue
 		}
-		back, kept, err := f.heal(span, v.head.Size, l.home.told(), others, append([]*folder{l.home}, others...))
+		back, kept, err := f.heal(span, v.head.Size, l.home.told(), others, append([]*folder{f}, others...))
 		if err != nil {
 			return fmt.Errorf("heal %s: %w", f.at(spanPath(span)), err)
 		}
