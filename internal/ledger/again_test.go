@@ -1,8 +1,11 @@
 package ledger
 
 import (
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"vigil/internal/durable"
 )
@@ -107,4 +110,58 @@ func TestCopyHealsByItsTiles(t *testing.T) {
 	_ = b.Verify(t.Context(), nil)
 	b.check()
 	b.audit(b.copies[0])
+}
+
+// Home lost a whole file of its log: a copy that is behind catches up with what is left of these leaves.
+func TestCopyBehindLostFile(t *testing.T) {
+	b := newBench(t, "a")
+	b.must(30)
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		b.must(1000)
+	}
+	b.must(3)
+	b.Close()
+	b.gone("system/ledger/sealed/000000/00.vlog")
+	b.open()
+	if err := b.Level(); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.copyOf("a").f.edge.size; got != b.Size() {
+		t.Errorf("the copy has %d of %d leaves", got, b.Size())
+	}
+	b.audit(b.copies[0])
+}
+
+// Who attaches a volume anew while a disk that hangs still holds up its first opening waits for that.
+func TestHungCopyAttachedAgain(t *testing.T) {
+	for _, at := range []string{"open", "attach"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.must(20)
+			disk := durable.NewMem()
+			a := Folder{disk, "ledger", "a"}
+			disk.Inject(durable.Rule{Times: -1, Fault: durable.Hang})
+			if at == "open" {
+				b.Close()
+				b.copies = []Folder{a}
+				b.open()
+			} else {
+				b.AddCopy(a)
+			}
+			b.RemoveCopy("a")
+			if found := b.AddCopy(a); !slices.ContainsFunc(found, func(x Finding) bool { return x.Trouble == Unwritable && !errors.Is(x.Err, errHeld) }) {
+				t.Errorf("findings %v", found)
+			}
+			disk.Heal()
+			synctest.Wait()
+			if err := b.Level(); err != nil {
+				t.Fatal(err)
+			}
+			b.audit(a)
+			b.Close()
+		})
+	}
 }

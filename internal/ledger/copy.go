@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"sync"
@@ -90,7 +91,7 @@ func (f *folder) catchUp(src *folder, v view) error {
 	var s frameScratch
 	for span := r.start(f.edge.size); f.edge.size < v.head.Size && span <= v.span; span++ {
 		b, err := r.bytes(src, span, f.edge.size)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", errSource, err)
 		}
 		next := f.edge.clone()
@@ -260,10 +261,19 @@ func (l *Ledger) AddCopy(at Folder) []Finding {
 	}
 	opened, theirs, held := l.openCopies([]Folder{at})
 	c.f = opened[0]
-	if !free(held[0]) {
-		c.after = held
-	}
+	l.follows(c, held[0])
 	return l.adopt(c, theirs[0])
+}
+
+// follows lets a copy wait for who still opens its folder, as whoever comes after the copy has to.
+func (l *Ledger) follows(c *copier, held <-chan struct{}) {
+	if free(held) {
+		return
+	}
+	c.after = []<-chan struct{}{held}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaving[c.f.Name] = append(l.leaving[c.f.Name], held)
 }
 
 // alone waits until nobody else uses the folder.

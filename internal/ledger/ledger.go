@@ -199,9 +199,7 @@ func Open(home Folder, copies []Folder, s Signer, key seal.Key, origin string) (
 	}
 	for i, f := range opened {
 		c := newCopier(f)
-		if !free(held[i]) {
-			c.after = []<-chan struct{}{held[i]}
-		}
+		l.follows(c, held[i])
 		l.adopt(c, theirs[i])
 	}
 	return l, nil
