@@ -104,6 +104,15 @@ test('the timeline shows footage and a click plays there', async () => {
   await shot('timeline')
 })
 
+test('an instant that is not stored yet is shown once it is', async () => {
+  const then = Date.now()
+  await page.goto(page.url().split('?')[0] + `?t=${then}`)
+  await until('its picture', async () => {
+    const c = await clock()
+    return (c.claimed - (then % 60_000) + 60_500) % 60_000 < 10_000 && apart(c.shown, c.claimed) < 700
+  })
+})
+
 test('the picture of the instant under the pointer', async () => {
   const line = page.getByRole('slider')
   const box = (await line.boundingBox())!

@@ -336,13 +336,12 @@ export class Player {
       const response = await this.feed.open(next, signal)
       if (!response?.body) {
         this.dry = true
-        if (!buffer) {
+        // Nothing more yet: what is being recorded grows, so ask again; say so only when the picture stands.
+        if (!buffer || end(buffer) - this.video.currentTime < 0.3) this.report({ kind: 'ended' })
+        if (!buffer && this.kept) { // the clock asks again, for what it is at then
           this.idleUntil = performance.now() + rest
-          this.report({ kind: 'ended' })
           return
         }
-        // Nothing more yet: what is being recorded grows, so ask again; say so only when the picture stands.
-        if (end(buffer) - this.video.currentTime < 0.3) this.report({ kind: 'ended' })
         await pause(1000, signal)
         continue
       }
