@@ -239,7 +239,9 @@ func (l *Ledger) restore(f *folder, found []Finding, others []*folder) ([]Findin
 	if err != nil {
 		return found, err
 	}
-	found = append(slices.DeleteFunc(found, func(x Finding) bool { return (x.Trouble == Damaged || x.Trouble == Behind) && errors.Is(x.Err, errLost) }), again...)
+	found = append(slices.DeleteFunc(found, func(x Finding) bool {
+		return (x.Trouble == Damaged || x.Trouble == Behind) && errors.Is(x.Err, errLost)
+	}), again...)
 	errs = append([]error{healed(back, kept)}, errs...)
 	if len(f.lost) > 0 {
 		errs = append(errs, errLost)
