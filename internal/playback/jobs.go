@@ -57,6 +57,7 @@ type Job struct {
 const (
 	maxJobs   = 64        // in the list
 	maxMine   = 32        // of them of one person
+	maxAhead  = 16        // further files of one order that are made before the first of them is fetched
 	maxTables = 128 << 20 // bytes of tables of exports that are done
 	keepJobs  = 24 * time.Hour
 )
@@ -96,6 +97,7 @@ type job struct {
 	next    JobID  // the further file that it had then, there or removed since
 	removed bool   // while it was running
 	stopped bool   // by the end of Run: it is kept
+	fetched bool   // somebody began to
 }
 
 // NewJobs returns an empty list. watch is told of every change, of progress
@@ -145,11 +147,28 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 	j.mu.Unlock()
 	j.save()
 	j.watch(x)
+	j.poke()
+	return x, nil
+}
+
+// poke lets Run look again.
+func (j *Jobs) poke() {
 	select {
 	case j.wake <- struct{}{}:
 	default:
 	}
-	return x, nil
+}
+
+// ahead tells whether so many files of the order that a job goes on with have not been
+// fetched that this one waits: they make room for each other, and who fetches one after the other would find some gone.
+func (j *Jobs) ahead(x *job) bool {
+	n := 0
+	for _, y := range j.list {
+		if y.State == Done && !y.fetched && y.By.Kind == x.By.Kind && y.By.Name == x.By.Name && y.Stream == x.Stream && y.To == x.To && y.Sound == x.Sound {
+			n++
+		}
+	}
+	return x.Part > 1 && n >= maxAhead
 }
 
 // follows tells whether a job is the further file of another.
@@ -257,6 +276,7 @@ func (j *Jobs) Remove(id JobID) error {
 	j.mu.Unlock()
 	j.save()
 	j.watch(was)
+	j.poke()
 	return nil
 }
 
@@ -279,7 +299,9 @@ func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 	}
 	x := j.list[i]
 	was, export := x.Job, x.export
+	x.fetched = x.fetched || export != nil
 	j.mu.Unlock()
+	j.poke()
 	switch {
 	case was.State == Failed && errors.Is(was.Err, ErrChanged):
 		return nil, was, was.Err
@@ -325,9 +347,9 @@ func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelF
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.expire()
-	i := slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting && !x.again })
+	i := slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting && !x.again && !j.ahead(x) })
 	if i < 0 {
-		i = slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting })
+		i = slices.IndexFunc(j.list, func(x *job) bool { return x.State == Waiting && x.again })
 	}
 	if i < 0 {
 		return nil, nil, nil

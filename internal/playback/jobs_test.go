@@ -132,6 +132,40 @@ func TestJobInParts(t *testing.T) {
 	}
 }
 
+// TestJobsWaitForWhoFetches: a camera that changes its coding all the time makes many
+// files of one order, and whoever fetches them one after the other finds each.
+func TestJobsWaitForWhoFetches(t *testing.T) {
+	l := newLibrary(t)
+	const parts = 2 * maxJobs
+	for s := range parts {
+		r := l.record([]media.Track{{Number: 1, Codec: media.H264, Codecs: "avc1.42c01e", Config: []byte{1, 0x42, 0xc0, byte(s)}, Width: 640, Height: 360}})
+		r.begin(nil)
+		r.add(gop(at(float64(s))))
+		r.end(media.CutCodec)
+	}
+	d := NewJobs(l.player(), func(Job) {})
+	next := must(d.Start(context.Background(), amy, media.CameraID{1}, l.stream, at(0), at(parts), true)).ID
+	for n := range parts {
+		for { // as many as are made meanwhile
+			x, ctx, cancel := d.next(context.Background())
+			if x == nil {
+				break
+			}
+			d.make(ctx, x)
+			cancel()
+		}
+		f, x, err := d.Open(context.Background(), next)
+		if err != nil || x.Part != n+1 {
+			t.Fatalf("part %d: %+v, %v", n+1, x, err)
+		}
+		f.Close()
+		next = x.Next
+	}
+	if next != (JobID{}) {
+		t.Error("there is more")
+	}
+}
+
 // TestJobCancelled before it began, while it runs, and by the end of all.
 func TestJobCancelled(t *testing.T) {
 	l, _ := pictures(t)
