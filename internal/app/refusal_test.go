@@ -228,8 +228,6 @@ func TestMadeAnew(t *testing.T) {
 		{"alerts", folder, alert.BoardAnew},
 		{"alerts", pipe, alert.BoardAnew},
 		{"settings.changes", rubbish, alert.ChangesAnew},
-		{"settings.changes", folder, alert.ChangesAnew},
-		{"settings.changes", pipe, alert.ChangesAnew},
 		{"catalogue", folder, alert.CatalogueAnew},
 		{"catalogue", pipe, alert.CatalogueAnew},
 		{"certificate", gone, alert.CertificateAnew},

@@ -115,14 +115,14 @@ type UndoError struct {
 // Error is for logs.
 func (e *UndoError) Error() string { return e.Code + " " + e.Edit.Name + e.Edit.Field }
 
-// loadChanges reads the history. What is damaged, or something else in its place, is put aside and the
-// history begins anew, which Anew tells; an entry of a version that the settings never came to is dropped.
+// loadChanges reads the history. What is damaged is put aside and the history begins anew, which Anew
+// tells; an entry of a version that the settings never came to is dropped.
 func (s *Store) loadChanges(version int64) error {
 	_, err := s.past.Load(&s.changes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case errors.Is(err, document.ErrDamaged), durable.NoFile(err):
+	case errors.Is(err, document.ErrDamaged):
 		to, moved := durable.Aside(s.past.FS, s.past.Name)
 		s.changes, s.aside, s.anew = history{}, to, err
 		return moved
