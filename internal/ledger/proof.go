@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,22 +15,30 @@ import (
 
 func uint64From(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
-// A tileReader serves a folder's tiles to tlog, which authenticates them.
-type tileReader struct{ f *folder }
+// A tileReader serves tiles to tlog, which authenticates them: each from the first of
+// some folders that has it.
+type tileReader []*folder
 
 func (tileReader) Height() int { return tileHeight }
 
 func (r tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	out := make([][]byte, len(tiles))
 	for i, t := range tiles {
-		b, err := r.f.readTile(t.L, uint64(t.N), t.W)
-		if err != nil {
-			return nil, err
+		var errs []error
+		for _, f := range r {
+			b, err := f.readTile(t.L, uint64(t.N), t.W)
+			if err == nil && len(b) < t.W*32 {
+				err = fmt.Errorf("%s: %d bytes", tilePath(t.L, uint64(t.N), t.W), len(b))
+			}
+			if err == nil {
+				out[i] = b[:t.W*32]
+				break
+			}
+			errs = append(errs, err)
 		}
-		if len(b) < t.W*32 {
-			return nil, fmt.Errorf("%s: %d bytes", tilePath(t.L, uint64(t.N), t.W), len(b))
+		if out[i] == nil {
+			return nil, errors.Join(errs...)
 		}
-		out[i] = b[:t.W*32]
 	}
 	return out, nil
 }
@@ -52,8 +61,28 @@ func (f *folder) rootAt(size uint64, head Checkpoint) (Digest, error) {
 	return Digest(h), err
 }
 
-func (f *folder) hashes(head Checkpoint) tlog.HashReader {
-	return tlog.TileHashReader(tlog.Tree{N: int64(head.Size), Hash: tlog.Hash(head.Root)}, tileReader{f})
+func (f *folder) hashes(head Checkpoint) tlog.HashReader { return hashes(head, f) }
+
+func hashes(head Checkpoint, from ...*folder) tlog.HashReader {
+	return tlog.TileHashReader(tlog.Tree{N: int64(head.Size), Hash: tlog.Hash(head.Root)}, tileReader(from))
+}
+
+// prove gives fn home's tiles, and where these are lost or damaged the copies' too.
+func (l *Ledger) prove(head Checkpoint, fn func(tlog.HashReader) error) error {
+	err := fn(l.home.hashes(head))
+	if err == nil {
+		return nil
+	}
+	errs := []error{err}
+	copies := l.readable()
+	for i := range copies {
+		from := slices.Concat(copies[i:], copies[:i], []*folder{l.home})
+		if err = fn(hashes(head, from...)); err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // provable returns the newest checkpoint whose tiles can be read. Those of an
@@ -85,8 +114,11 @@ func (l *Ledger) Proof(i uint64) (Proof, error) {
 	if i >= head.Size {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", i, ErrRange)
 	}
-	hashes, err := tlog.ProveRecord(int64(head.Size), int64(i), l.home.hashes(head))
-	if err != nil {
+	var hashes tlog.RecordProof
+	if err := l.prove(head, func(r tlog.HashReader) (err error) {
+		hashes, err = tlog.ProveRecord(int64(head.Size), int64(i), r)
+		return err
+	}); err != nil {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", i, err)
 	}
 	p := Proof{Index: i, Checkpoint: head}
@@ -104,8 +136,11 @@ func (l *Ledger) Consistency(old uint64) ([]Digest, Checkpoint, error) {
 	if old == 0 || old > head.Size {
 		return nil, head, fmt.Errorf("prove consistency with %d leaves: %w", old, ErrRange)
 	}
-	hashes, err := tlog.ProveTree(int64(head.Size), int64(old), l.home.hashes(head))
-	if err != nil {
+	var hashes tlog.TreeProof
+	if err := l.prove(head, func(r tlog.HashReader) (err error) {
+		hashes, err = tlog.ProveTree(int64(head.Size), int64(old), r)
+		return err
+	}); err != nil {
 		return nil, head, fmt.Errorf("prove consistency with %d leaves: %w", old, err)
 	}
 	out := make([]Digest, len(hashes))
@@ -191,12 +226,20 @@ func ParseProof(text []byte, keys PublicKeys) (p Proof, err error) {
 }
 
 // RootAt returns the root that the ledger had at an earlier size, read from
-// tiles that are checked against the newest checkpoint.
+// tiles that are checked against the newest checkpoint, those of a copy where home has lost some.
 func (l *Ledger) RootAt(size uint64) (Digest, error) {
 	if head := l.Checkpoint(); size == head.Size {
 		return head.Root, nil
 	}
-	root, err := l.home.rootAt(size, l.provable(size))
+	head := l.provable(size)
+	root, err := l.home.rootAt(size, head)
+	if err != nil && size < head.Size {
+		err = l.prove(head, func(r tlog.HashReader) error {
+			h, err := tlog.TreeHash(int64(size), r)
+			root = Digest(h)
+			return err
+		})
+	}
 	if err != nil {
 		return root, fmt.Errorf("root of %d leaves: %w", size, err)
 	}

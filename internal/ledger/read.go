@@ -172,7 +172,7 @@ func (r *reader) inTree(i uint64, leaf Leaf) (bool, error) {
 		return true, nil
 	}
 	tree := tlog.Tree{N: int64(r.v.head.Size), Hash: tlog.Hash(r.v.head.Root)}
-	hashes, err := tlog.TileHashReader(tree, tileReader{r.home}).ReadHashes([]int64{tlog.StoredHashIndex(0, int64(i))})
+	hashes, err := tlog.TileHashReader(tree, tileReader(append([]*folder{r.home}, r.alt...))).ReadHashes([]int64{tlog.StoredHashIndex(0, int64(i))})
 	return err != nil || Digest(hashes[0]) == h, nil
 }
 

@@ -41,6 +41,21 @@ func TestTileMadeAgain(t *testing.T) {
 				if got := b.copyOf("a").f.edge.size; got != b.Size() {
 					t.Errorf("the copy has %d of %d leaves; findings %v", got, b.Size(), b.Findings())
 				}
+				for _, size := range []uint64{5, 300, 66000} { // the copy's tiles stand in
+					if _, err := b.RootAt(size); err != nil {
+						t.Error(err)
+					}
+					if _, _, err := b.Consistency(size); err != nil {
+						t.Error(err)
+					}
+					l, err := b.Leaf(size)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if p, err := b.Proof(size); err != nil || p.Check(l.AppendPublic(nil)) != nil {
+						t.Errorf("proof of %d: %v", size, err)
+					}
+				}
 				if err := b.Verify(t.Context(), nil); err == nil {
 					t.Error("a damaged tile is verified")
 				}
