@@ -36,6 +36,9 @@ const (
 	AccountLocked    Kind = "account-locked"    // object: account; minutes
 	CatalogueAnew    Kind = "catalogue-anew"    // error
 	ChangesAnew      Kind = "changes-anew"      // file, error
+	LayoutsAnew      Kind = "layouts-anew"      // file, error
+	MarksAnew        Kind = "marks-anew"        // file, error
+	ExportsAnew      Kind = "exports-anew"      // file, error
 	BoardAnew        Kind = "board-anew"        // error
 	KeyMissing       Kind = "key-missing"       // object: camera; camera, day
 	KeysDamaged      Kind = "keys-damaged"      // object: file; error
@@ -58,7 +61,7 @@ var meanings = map[Kind]meaning{
 	LedgerShort: {true, false}, LedgerForked: {true, false}, LedgerDamaged: {true, false}, LedgerCopy: {false, false},
 	AuditFailing: {true, false}, AuditTampered: {true, false}, AuditFull: {false, false},
 	ClockStep: {false, false}, ClockFree: {false, false}, SignInFailures: {false, false}, AccountLocked: {false, false},
-	CatalogueAnew: {false, false}, ChangesAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, CertificateAnew: {true, false}, UncleanStop: {false, false},
+	CatalogueAnew: {false, false}, ChangesAnew: {false, false}, LayoutsAnew: {false, false}, MarksAnew: {false, false}, ExportsAnew: {false, false}, BoardAnew: {true, false}, KeyMissing: {true, true}, KeysDamaged: {true, false}, KeysRestored: {true, false}, Certificate: {false, false}, CertificateAnew: {true, false}, UncleanStop: {false, false},
 }
 
 // Alarm tells whether footage or its proof is in danger. A kind that is not

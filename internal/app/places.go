@@ -125,8 +125,8 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	if p.alerts, err = alert.Open(disk, p.name("alerts"), p.ring.Purpose("alerts"), p.log); err != nil {
 		return nil, err
 	}
-	if file, err := p.settings.Anew(); err != nil {
-		p.alerts.Raise(alert.Condition{Kind: alert.ChangesAnew, Args: map[string]string{"file": file, "error": err.Error()}})
+	if anew := p.settings.Anew(); anew != nil {
+		p.anew(alert.ChangesAnew, anew)
 	}
 	if p.people, err = auth.Open(auth.Options{
 		FS: disk, Dir: p.dir, Accounts: p.ring.Purpose("accounts"), Sessions: p.ring.Purpose("sessions"), Audit: audit.Durably{Log: p.log},
@@ -136,15 +136,13 @@ func open(ctx context.Context, c conf.Config, log *slog.Logger) (p *places, err 
 	p.layouts, err = layout.Open(document.File{FS: disk, Name: p.name("layouts"), Key: p.ring.Purpose("layouts")})
 	if p.layouts == nil {
 		return nil, err
-	} else if err != nil {
-		log.Warn("the saved layouts cannot be read and begin anew", "err", err)
 	}
+	p.anew(alert.LayoutsAnew, err)
 	p.marks, err = mark.Open(document.File{FS: disk, Name: p.name("marks"), Key: p.ring.Purpose("marks")})
 	if p.marks == nil {
 		return nil, err
-	} else if err != nil {
-		log.Warn("the marks cannot be read and begin anew", "err", err)
 	}
+	p.anew(alert.MarksAnew, err)
 	shelf, err := p.openVolumes(disk, c, log)
 	if err != nil {
 		return nil, err
@@ -560,6 +558,13 @@ func (p *places) found(list []ledger.Finding) {
 			args["error"] = f.Err.Error()
 		}
 		p.alerts.Raise(alert.Condition{Kind: kind, Object: folder, Args: args})
+	}
+}
+
+// anew tells of a document that was damaged and begins anew.
+func (p *places) anew(k alert.Kind, err error) {
+	if anew := (*document.Anew)(nil); errors.As(err, &anew) {
+		p.alerts.Raise(alert.Condition{Kind: k, Args: map[string]string{"file": anew.File, "error": anew.Err.Error()}})
 	}
 }
 

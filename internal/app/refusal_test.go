@@ -200,7 +200,7 @@ func TestMadeAnew(t *testing.T) {
 	dir := t.TempDir()
 	c := conf.Config{State: filepath.Join(dir, "state"), Video: filepath.Join(dir, "video")}
 	start := func() (list []string) {
-		a, err := Open(t.Context(), c, Offline, discard)
+		a, err := Open(t.Context(), c, Serve, discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,6 +228,9 @@ func TestMadeAnew(t *testing.T) {
 		{"alerts", folder, alert.BoardAnew},
 		{"alerts", pipe, alert.BoardAnew},
 		{"settings.changes", rubbish, alert.ChangesAnew},
+		{"layouts", rubbish, alert.LayoutsAnew},
+		{"marks", rubbish, alert.MarksAnew},
+		{"exports", rubbish, alert.ExportsAnew},
 		{"catalogue", folder, alert.CatalogueAnew},
 		{"catalogue", pipe, alert.CatalogueAnew},
 		{"certificate", gone, alert.CertificateAnew},

@@ -62,7 +62,8 @@ func (a *App) openDoors() (err error) {
 	if a.mode == Serve {
 		file := document.File{FS: durable.OS{}, Name: a.places.name("exports"), Key: a.places.ring.Purpose("exports")}
 		if err := a.jobs.Keep(file, func(err error) { a.log.Warn("the list of exports could not be kept", "err", err) }); err != nil {
-			a.log.Warn("the list of exports cannot be read and begins anew", "err", err)
+			a.log.Warn("the list of exports begins anew", "err", err)
+			a.places.anew(alert.ExportsAnew, err)
 		}
 	}
 	d.Server, err = web.New(web.Options{

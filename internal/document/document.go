@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"vigil/internal/durable"
 	"vigil/internal/seal"
@@ -61,6 +62,34 @@ func (f File) Load(into any) (version uint16, err error) {
 		return 0, fmt.Errorf("load %s from %s: %w", f.Kind, f.Name, err)
 	}
 	return version, nil
+}
+
+// An Anew says that a document was damaged: its file was put aside, and it begins anew.
+type Anew struct {
+	File string // what the damaged file is called now
+	Err  error
+}
+
+func (a *Anew) Error() string { return fmt.Sprintf("%v; kept as %s", a.Err, a.File) }
+
+// Unwrap returns what was wrong.
+func (a *Anew) Unwrap() error { return a.Err }
+
+// LoadOrBegin is Load for a document that the recorder can do without: one that is not there
+// leaves the value as it is, and so should the caller after an *Anew.
+func (f File) LoadOrBegin(into any) error {
+	_, err := f.Load(into)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, ErrDamaged):
+		to, moved := durable.Aside(f.FS, f.Name)
+		if moved != nil {
+			return moved
+		}
+		return &Anew{to, err}
+	}
+	return err
 }
 
 func (f File) parse(b []byte, into any) (uint16, error) {

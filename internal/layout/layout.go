@@ -6,7 +6,6 @@ package layout
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -52,21 +51,17 @@ type Store struct {
 	all  map[string]List // by account; guarded by mu
 }
 
-// Open reads the document, or begins anew. An error that is ErrDamaged of package document
-// comes with a store that works and is empty.
+// Open reads the document. A *document.Anew comes with a store that works and is empty.
 func Open(file document.File) (*Store, error) {
 	file.Kind, file.Version = "layouts", 1
 	s := &Store{file: file, all: map[string]List{}}
-	_, err := file.Load(&s.all)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, nil
-	case errors.Is(err, document.ErrDamaged):
-		return &Store{file: file, all: map[string]List{}}, err
-	case err != nil:
+	err := file.LoadOrBegin(&s.all)
+	if anew := (*document.Anew)(nil); errors.As(err, &anew) {
+		s.all = map[string]List{}
+	} else if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, err
 }
 
 // Get returns an account's layouts, which the caller must not change.

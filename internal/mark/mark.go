@@ -10,7 +10,6 @@ package mark
 import (
 	"cmp"
 	"errors"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,21 +59,17 @@ type Store struct {
 	all  content // guarded by mu; its lists are replaced, not changed
 }
 
-// Open reads the document, or begins anew. An error that is ErrDamaged of package document
-// comes with a store that works and is empty.
+// Open reads the document. A *document.Anew comes with a store that works and is empty.
 func Open(file document.File) (*Store, error) {
 	file.Kind, file.Version = "marks", 1
 	s := &Store{file: file}
-	_, err := file.Load(&s.all)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, nil
-	case errors.Is(err, document.ErrDamaged):
-		return &Store{file: file}, err
-	case err != nil:
+	err := file.LoadOrBegin(&s.all)
+	if anew := (*document.Anew)(nil); errors.As(err, &anew) {
+		s.all = content{}
+	} else if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, err
 }
 
 // List returns all marks by their instant. The caller must not change them.

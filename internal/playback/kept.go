@@ -1,8 +1,6 @@
 package playback
 
 import (
-	"errors"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -33,13 +31,13 @@ type order struct {
 
 // Keep makes the list outlive a restart: it takes up the orders of a sealed
 // document, those that were not done first, and writes it at each change from now on. Call it
-// before Run. A document that is damaged is begun anew, and the error says so; a failing write is told to failed.
+// before Run. After an error, mostly a *document.Anew, the list begins empty; a failing write is told to failed.
 func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	file.Kind, file.Version = "exports", 2 // 1 had no edge and no digest
 	var list []order
-	_, err := file.Load(&list)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	err := file.LoadOrBegin(&list)
+	if err != nil {
+		list = nil
 	}
 	list = slices.DeleteFunc(list, func(o order) bool {
 		return o.Part < 1 || o.To <= o.From || !o.Expires.IsZero() && j.now().After(o.Expires)

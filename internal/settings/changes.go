@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"vigil/internal/actor"
 	"vigil/internal/audit"
 	"vigil/internal/document"
-	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/text"
 )
@@ -118,24 +116,21 @@ func (e *UndoError) Error() string { return e.Code + " " + e.Edit.Name + e.Edit.
 // loadChanges reads the history. What is damaged is put aside and the history begins anew, which Anew
 // tells; an entry of a version that the settings never came to is dropped.
 func (s *Store) loadChanges(version int64) error {
-	_, err := s.past.Load(&s.changes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	err := s.past.LoadOrBegin(&s.changes)
+	if errors.As(err, &s.anew) {
+		s.changes = history{}
 		return nil
-	case errors.Is(err, document.ErrDamaged):
-		to, moved := durable.Aside(s.past.FS, s.past.Name)
-		s.changes, s.aside, s.anew = history{}, to, err
-		return moved
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	s.changes.Changes = slices.DeleteFunc(s.changes.Changes, func(e entry) bool { return e.Version > version })
 	return nil
 }
 
-// Anew returns why the remembered changes began anew at the start, and what
-// the damaged file is called now; nil: they did not.
-func (s *Store) Anew() (file string, err error) { return s.aside, s.anew }
+// Anew returns why the remembered changes began anew at the start; nil: they
+// did not.
+func (s *Store) Anew() *document.Anew { return s.anew }
 
 // remember makes the history with one more change durable. It needs changing.
 // How far set-up is, is no choice of anybody's.

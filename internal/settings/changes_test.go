@@ -360,8 +360,8 @@ func TestRememberFails(t *testing.T) {
 			b.open()
 			d := b.s.Get()
 			list, _ := b.s.Changes(0, 9)
-			if int64(len(list)) != d.Version || b.anew() != nil {
-				t.Fatalf("fault %d, step %d: version %d, %d changes, %v", fault, step, d.Version, len(list), b.anew())
+			if int64(len(list)) != d.Version || b.s.Anew() != nil {
+				t.Fatalf("fault %d, step %d: version %d, %d changes, %v", fault, step, d.Version, len(list), b.s.Anew())
 			}
 			b.undo(d.Version)
 			if got, want := b.s.Get().Storage.RetentionDays, map[int64]int{1: 30, 2: 45}[d.Version]; got != want {
@@ -381,24 +381,18 @@ func TestChangesBeginAnew(t *testing.T) {
 	rubbish := []byte("VIGILDOC\x01rubbish that is long enough to look like a document")
 	durable.WriteFile(b.mem, "settings.doc.changes", rubbish)
 	b.open()
-	if list, _ := b.s.Changes(0, 9); len(list) != 0 || b.anew() == nil || b.s.Get().Storage.RetentionDays != 45 {
-		t.Errorf("%v, %v", list, b.anew())
+	if list, _ := b.s.Changes(0, 9); len(list) != 0 || b.s.Anew() == nil || b.s.Get().Storage.RetentionDays != 45 {
+		t.Errorf("%v, %v", list, b.s.Anew())
 	}
-	file, _ := b.s.Anew()
-	if kept, err := durable.ReadFile(b.mem, file, 1000); !bytes.Equal(kept, rubbish) {
-		t.Errorf("%s has %q, %v", file, kept, err)
+	if kept, err := durable.ReadFile(b.mem, b.s.Anew().File, 1000); !bytes.Equal(kept, rubbish) {
+		t.Errorf("%v: %q, %v", b.s.Anew(), kept, err)
 	}
 	v := b.do(func(d *Doc) { d.Storage.RetentionDays = 46 })
 	b.open()
 	b.undo(v)
-	if b.anew() != nil {
-		t.Error(b.anew())
+	if b.s.Anew() != nil {
+		t.Error(b.s.Anew())
 	}
-}
-
-func (b *bench) anew() error {
-	_, err := b.s.Anew()
-	return err
 }
 
 // Whatever two documents there are, the edits between them lead back.

@@ -209,8 +209,7 @@ type Store struct {
 	past  document.File // of the changes
 	audit Recorder
 	now   func() time.Time
-	anew  error // why the changes began anew
-	aside string
+	anew  *document.Anew // why the changes began anew
 
 	changing sync.Mutex // held over the disk
 	doc      atomic.Pointer[Doc]
