@@ -31,6 +31,7 @@ type conn struct {
 
 	redialled bool
 	patience  time.Duration // with a write
+	replyIn   time.Duration // with a reply
 }
 
 // connect opens a connection that the end of ctx interrupts.
@@ -39,7 +40,7 @@ func connect(ctx context.Context, o *Options, to URL) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{o: o, to: to, nc: nc, sc: newScanner(nc), cert: cert, frame: func(item) {}, patience: writeTimeout}
+	c := &conn{o: o, to: to, nc: nc, sc: newScanner(nc), cert: cert, frame: func(item) {}, patience: writeTimeout, replyIn: replyTimeout}
 	c.unhook = context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) }) // closed: even better
 	return c, nil
 }
@@ -163,7 +164,7 @@ func (c *conn) redial(ctx context.Context) error {
 
 // reply waits for the reply to request n.
 func (c *conn) reply(ctx context.Context, step string, n int) (*message, error) {
-	c.nc.SetReadDeadline(time.Now().Add(replyTimeout)) // the read says so
+	c.nc.SetReadDeadline(time.Now().Add(c.replyIn)) // the read says so
 	for {
 		if err := ctx.Err(); err != nil { // or the deadline just set hides the end of ctx
 			return nil, err

@@ -21,6 +21,7 @@ import (
 const (
 	connectTimeout = 5 * time.Second
 	replyTimeout   = 10 * time.Second
+	soundTimeout   = 3 * time.Second // for setting up the sound, while the video waits
 	writeTimeout   = 5 * time.Second
 	goodbyeTimeout = time.Second
 )

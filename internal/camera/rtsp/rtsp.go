@@ -161,9 +161,17 @@ type Memory struct {
 	keepAlive  int  // place in keepAlives of the method to use
 	quiet      int  // sessions that ended while that method was in use
 
-	// What setting up the sound ended the last connection with; "" nothing. The
-	// next goes without sound, the one after that tries it again.
-	muted string
+	// What setting up the sound ended a connection with last. So many connections from now on
+	// go without it, the one after those tries it again.
+	muted    string
+	mutedFor int
+	mutes    int // times in a row
+}
+
+// mute leaves the sound out for a while: 1 connection, then 3, 7, and at most 63.
+func (m *Memory) mute(why string) {
+	m.mutes = min(m.mutes+1, 6)
+	m.muted, m.mutedFor = why, 1<<m.mutes-1
 }
 
 // A Session is what a camera agreed to.

@@ -71,9 +71,12 @@ func (s *session) run(ctx context.Context) (err error) {
 	if err := s.play(ctx); err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Code != SessionLimit && s.asked && ctx.Err() == nil {
-			s.mem.muted = e.Code // some play either and not both, or hang up once they have said no
+			s.mem.mute(e.Code) // some play either and not both, or hang up once they have said no
 		}
 		return err
+	}
+	if s.asked {
+		s.mem.mutes = 0
 	}
 	err = s.stream(ctx)
 	s.learn(ctx)

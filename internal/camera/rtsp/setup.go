@@ -18,8 +18,8 @@ import (
 // and costs the video nothing, but for one connection where a camera hangs up
 // or falls silent.
 func (s *session) setup(ctx context.Context) error {
-	muted := s.mem.muted
-	s.mem.muted = ""
+	muted := s.mem.mutedFor > 0
+	s.mem.mutedFor -= min(1, s.mem.mutedFor)
 	s.udp = s.o.Transport == UDP || s.o.Transport == Auto && s.mem.udp
 	s.c.frame = s.take
 	for i, m := range s.desc.Tracks {
@@ -27,14 +27,18 @@ func (s *session) setup(ctx context.Context) error {
 		if !video && !s.o.Audio {
 			continue
 		}
-		if !video && muted != "" {
-			s.note(Note{"audio-left-out", args("what", muted)})
+		if !video && muted {
+			s.note(Note{"audio-left-out", args("what", s.mem.muted)})
 			continue
 		}
 		t, err := s.newTrack(m, len(s.tracks))
 		if err == nil {
 			s.asked = s.asked || !video
+			if !video {
+				s.c.replyIn = soundTimeout
+			}
 			err = s.setupTrack(ctx, t)
+			s.c.replyIn = replyTimeout
 		}
 		var e *Error
 		errors.As(err, &e)
@@ -46,7 +50,7 @@ func (s *session) setup(ctx context.Context) error {
 		case video || ctx.Err() != nil:
 			return err
 		case e != nil && e.ends():
-			s.mem.muted = e.Code // the connection is of no more use to the video either
+			s.mem.mute(e.Code) // the connection is of no more use to the video either
 			return err
 		default:
 			what := "depacketize"
