@@ -1,7 +1,7 @@
 // A whole recorder with a simulated camera, and a browser in front of it: the real programs, on loopback, in a folder of their own.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -40,14 +40,35 @@ export class Rig {
   private browser!: Browser
   private log = ''
   private others: ChildProcess[] = []
+  private program = join(root, 'bin/vigil')
 
-  static async start(browser: keyof typeof browsers = process.env.VIGIL_BROWSER === 'firefox' ? 'firefox' : 'chromium'): Promise<Rig> {
+  /** With `clock` the recorder is one whose wall clock can be set (setClock). */
+  static async start(browser: keyof typeof browsers = process.env.VIGIL_BROWSER === 'firefox' ? 'firefox' : 'chromium', clock = false): Promise<Rig> {
     const rig = new Rig()
+    if (clock) rig.build()
     rig.rtsp = `rtsp://127.0.0.1:${await freePort()}`
     await rig.film()
     await rig.serve(await freePort())
     rig.browser = await browsers[browser](rig.downloads)
     return rig
+  }
+
+  /** The same program but for its clock, which is ahead by as many seconds as a file beside it says. */
+  private build(): void {
+    chmodSync(this.dir, 0o755) // the workers are another user
+    writeFileSync(join(this.dir, 'clock'), '0\n'.padEnd(32), { mode: 0o644 })
+    execFileSync('python3', [join(root, 'tools/vclock.py'), join(this.dir, 'overlay')])
+    this.program = join(this.dir, 'vigil')
+    execFileSync('go', ['build', '-trimpath', '-overlay', join(this.dir, 'overlay/overlay.json'), '-o', this.program, './cmd/vigil'], {
+      cwd: root, env: { ...process.env, GOFIPS140: 'v1.0.0', CGO_ENABLED: '0' },
+    })
+  }
+
+  /** Sets the recorder's wall clock: so many seconds ahead of the true one. */
+  setClock(ahead: number): void {
+    const f = openSync(join(this.dir, 'clock'), 'r+') // in place: it is mapped
+    writeSync(f, `${ahead}\n`.padEnd(32), 0)
+    closeSync(f)
   }
 
   private async film(): Promise<void> {
@@ -72,7 +93,7 @@ export class Rig {
   }
 
   private async serve(port: number): Promise<void> {
-    this.recorder = this.run('bin/vigil', ['serve', '--lang', 'en', '--state', join(this.dir, 'state'), '--listen', `127.0.0.1:${port}`])
+    this.recorder = this.run(this.program, ['serve', '--lang', 'en', '--state', join(this.dir, 'state'), '--listen', `127.0.0.1:${port}`])
     const said = await this.line(this.recorder, /https:\/\/\S+[\s\S]*?(?:code|ready)[^\n]*\n/)
     this.address = /https:\/\/\S+/.exec(said)![0]
     this.fingerprint = /[0-9a-f]{64}/.exec(said)?.[0] ?? ''
@@ -140,7 +161,7 @@ export class Rig {
   }
 
   private run(program: string, args: string[]): ChildProcess {
-    const p = spawn(join(root, program), args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const p = spawn(resolve(root, program), args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const keep = (b: Buffer) => (this.log = (this.log + b).slice(-100_000))
     p.stderr!.on('data', keep)
     p.stdout!.on('data', keep)
