@@ -130,8 +130,9 @@ export class Rig {
     return said.split(' ')[0]!
   }
 
-  async page(viewport = { width: 1280, height: 900 }): Promise<Page> {
-    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true })
+  /** With `touch` it is a telephone. */
+  async page(viewport = { width: 1280, height: 900 }, touch = false): Promise<Page> {
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true, hasTouch: touch, isMobile: touch })
     const page = await context.newPage()
     page.on('pageerror', (e) => String(e).includes(drivers) || this.blame(`page: ${e}`))
     page.on('console', (m) => /Content Security Policy/.test(m.text()) && this.blame(`policy: ${m.text()}`))
