@@ -86,7 +86,6 @@ class App {
   }
 
   async signedIn(session: Session): Promise<void> {
-    if (this.setup) this.setup.state = 'done'
     if (session.language && session.language !== this.locale) {
       this.locale = session.language
       localStorage.setItem('vigil.locale', session.language)
@@ -94,6 +93,7 @@ class App {
     }
     if (!session.passwordMustChange) await this.refresh() // before a page shows: it would say that there are no cameras
     this.session = session
+    if (this.setup) this.setup.state = 'done' // not before: the page of set-up would go in between, and with it where the keyboard was
     this.expired = false
     if (!session.passwordMustChange) this.listen()
   }
