@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +49,9 @@ func BenchmarkArchive(b *testing.B) {
 	r.Simulate(simcam.Stream{Path: "a", Source: "clock"}, simcam.Stream{Path: "b", Source: "clock-small"},
 		simcam.Stream{Path: "c", Source: "clock-small"}, simcam.Stream{Path: "d", Source: "clock-h265-small"})
 	r.WaitRecording()
+	if err := r.Call("POST", "/setup", map[string]string{"code": r.Greeted.Code, "name": "amy", "password": password}, nil); err != nil {
+		b.Fatal(err)
+	}
 	if err := r.Stop(); err != nil {
 		b.Fatal(err)
 	}
@@ -54,12 +61,15 @@ func BenchmarkArchive(b *testing.B) {
 		x.start()
 		x.rebuild(leaves)
 		x.timelines(leaves)
+		x.instants(min(leaves/100, 10_000) - 60)
 		x.export()
 		if err := r.Stop(); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
+
+const password = "Lantern-Harbour-42"
 
 type archive struct {
 	b    *testing.B
@@ -245,6 +255,50 @@ func (x *archive) timelines(leaves int) {
 	slices.Sort(all)
 	x.b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/month-16")
 	x.b.ReportMetric(float64(all[len(all)-1].Microseconds())/1000, "ms/month-16-slowest")
+}
+
+// instants measures how long the first byte of video takes of a random instant of
+// the small segments, as the page asks for it: over HTTPS, signed in, on a connection that is there and on new ones.
+func (x *archive) instants(files int) {
+	for _, how := range []struct {
+		name string
+		n    int
+		anew bool
+	}{{"", 1000, false}, {"-new-connection", 300, true}} {
+		jar, err := cookiejar.New(nil)
+		x.must(err)
+		client := http.Client{Jar: jar, Timeout: rig.Patience, Transport: &http.Transport{
+			DisableKeepAlives: how.anew, ForceAttemptHTTP2: !how.anew, // one request a connection needs no HTTP/2
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // it is measured, and on loopback
+		}}
+		resp, err := client.Post("https://"+x.r.Address+"/api/v1/session", "application/json", strings.NewReader(`{"name":"amy","password":"`+password+`"}`))
+		x.must(err)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
+			x.b.Fatalf("sign-in: %s", resp.Status)
+		}
+		var all []time.Duration
+		for range how.n {
+			at := x.hour.Add(time.Duration(mathrand.IntN(files))*4*time.Second - 12*time.Hour + time.Duration(mathrand.IntN(2000))*time.Millisecond)
+			began := time.Now()
+			resp, err := client.Get(fmt.Sprintf("https://%s/api/v1/streams/%s/video.mp4?from=%d&to=%d", x.r.Address, x.r.Cameras[1].Stream, at.UnixMilli(), at.Add(2*time.Second).UnixMilli()))
+			x.must(err)
+			var got []byte
+			for part := make([]byte, 32<<10); !bytes.Contains(got, []byte("mdat")); {
+				n, err := resp.Body.Read(part)
+				if got = append(got, part[:n]...); n == 0 && err != nil {
+					x.b.Fatalf("no video of %v: %s after %d bytes: %v", at, resp.Status, len(got), err)
+				}
+			}
+			all = append(all, time.Since(began))
+			_, err = io.Copy(io.Discard, resp.Body)
+			x.must(err)
+			resp.Body.Close()
+		}
+		slices.Sort(all)
+		x.b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/first-byte"+how.name+"-median")
+		x.b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "ms/first-byte"+how.name+"-p99")
+	}
 }
 
 // export measures an export of the hour, beside what the disk and the cipher

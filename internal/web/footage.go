@@ -437,7 +437,10 @@ func (w *watched) goesOn(who string, from, now time.Time) (to time.Time, ok bool
 	return p.to, true
 }
 
+// add remembers in whole milliseconds, in which one asks: what goes on does so
+// later than what was asked for.
 func (w *watched) add(who string, asked, to, now time.Time) {
+	to = to.Truncate(time.Millisecond)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.last) >= maxLooks || w.last == nil {

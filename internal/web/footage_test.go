@@ -652,3 +652,17 @@ func TestCutKeepsTheCamerasClock(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// What one goes on with is later than what was asked for, in the milliseconds in
+// which one asks: an answer that leads to itself would be asked for again.
+func TestWatchedGoesOn(t *testing.T) {
+	var w watched
+	at := time.UnixMilli(1_000_000_000_000)
+	w.add("amy", at, at.Add(2*time.Second+400*time.Microsecond), at)
+	if to, ok := w.goesOn("amy", at.Add(time.Second), at); !ok || !to.Equal(at.Add(2*time.Second)) {
+		t.Errorf("a second on: to %v, %v", to, ok)
+	}
+	if to, ok := w.goesOn("amy", at.Add(2*time.Second), at); ok {
+		t.Errorf("from the last millisecond on it is watched to %v, which is asked for as the same", to)
+	}
+}

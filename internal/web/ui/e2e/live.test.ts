@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Rig } from './rig'
-import { apart, clock, clockIn, until } from './screen'
+import { apart, clock, clockIn, delays, until } from './screen'
 
 let rig: Rig
 let page: Page
@@ -71,6 +71,17 @@ test('small it is the second stream, large the main one, with zoom; Escape goes 
   await until(page, 'all again', async () => (await order()).length === 4)
   await until(page, 'the keyboard where it was', () => page.evaluate(() => document.activeElement?.getAttribute('aria-label') === 'Show Gate 門口 large'))
 })
+
+// A measurement, so not among the tests: `make bench` runs it.
+test.runIf(process.env.VIGIL_BENCH)('how long after it was filmed a live picture is on the screen', async () => {
+  for (const [name, place, which] of [['one of four', 'live', `[data-tile="${ids.gate}"] video`], ['large', 'live?camera=' + ids.gate, 'video'], ['beside its timeline', 'watch/' + ids.gate, 'video']] as const) {
+    await page.goto(rig.address + '#' + place)
+    await until(page, 'a live picture', async () => apart((await clock(page, 5, which)).shown, Date.now()) < 2000)
+    const all = (await delays(page, which, 100)).sort((a, b) => a - b)
+    console.log(`glass to glass, ${name}: median ${all[50]!.toFixed(0)} ms, fastest ${all[0]!.toFixed(0)}, slowest ${all[99]!.toFixed(0)}`)
+  }
+  await page.goto(rig.address + '#live')
+}, 300_000)
 
 test('one has the sound, and only when asked', async () => {
   const quiet = () => page.locator('video').evaluateAll((list) => list.map((v) => (v as HTMLVideoElement).muted))

@@ -58,6 +58,27 @@ export async function clocks(page: Page, which: string): Promise<(number | null)
   })()`)
 }
 
+/** How long after it was filmed each of so many pictures of a video came to the screen, ms: the burnt-in clock against this machine's. */
+export function delays(page: Page, which: string, n: number): Promise<number[]> {
+  return page.evaluate<number[]>(`(async () => {
+    const CELLS = 20, HEIGHT = 15, N = 5
+    const readClock = ${readClock.toString()}
+    const v = document.querySelector(${JSON.stringify(which)})
+    const c = new OffscreenCanvas(v.videoWidth, v.videoHeight).getContext('2d', { willReadFrequently: true })
+    const out = []
+    while (out.length < ${n}) {
+      const at = await new Promise((ok) => v.requestVideoFrameCallback((_, m) => {
+        c.drawImage(v, 0, 0)
+        ok(performance.timeOrigin + m.expectedDisplayTime)
+      }))
+      const shown = readClock(c.getImageData(0, 0, v.videoWidth, v.videoHeight))
+      if (shown !== null) out.push((at - shown + 60000) % 60000)
+      await new Promise((ok) => setTimeout(ok, 90 + 40 * Math.random()))
+    }
+    return out
+  })()`)
+}
+
 /** The clock in an image of the page, ms since the epoch modulo a minute. */
 export function clockIn(page: Page, selector: string): Promise<number | null> {
   return page.evaluate<number | null>(`(async () => {
