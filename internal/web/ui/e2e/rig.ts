@@ -132,7 +132,7 @@ export class Rig {
 
   /** With `touch` it is a telephone. */
   async page(viewport = { width: 1280, height: 900 }, touch = false): Promise<Page> {
-    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true, hasTouch: touch, isMobile: touch })
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport, locale: 'en', acceptDownloads: true, ...(touch && { hasTouch: true, isMobile: true }) })
     const page = await context.newPage()
     page.on('pageerror', (e) => String(e).includes(drivers) || this.blame(`page: ${e}`))
     page.on('console', (m) => /Content Security Policy/.test(m.text()) && this.blame(`policy: ${m.text()}`))

@@ -15,7 +15,7 @@ const shots = process.env.VIGIL_SHOTS
 const second = 1000
 
 beforeAll(async () => {
-  rig = await Rig.start()
+  rig = await Rig.start('chromium') // fingers are told by its protocol
   page = await rig.page({ width: 390, height: 740 }, true)
   fingers = await page.context().newCDPSession(page)
   await rig.claim(page, 'amy', 'Lantern-Harbour-42')
