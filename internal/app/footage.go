@@ -28,12 +28,20 @@ type library struct{ *places }
 
 func (l library) Stored(ctx context.Context, stream media.StreamID, from, to int64, fn func(playback.Stored) error) error {
 	var list []playback.Stored
+	removed, err := l.catalogue.Removed(stream, from, to) // a hole has its cause in an export too
+	if err != nil {
+		return err
+	}
+	for _, g := range removed {
+		list = append(list, playback.Stored{Start: g.From, End: g.To, Gone: g.Cause})
+	}
 	if err := l.catalogue.Segments(stream, from, to, func(g catalogue.Segment) bool {
 		list = append(list, playback.Stored{Segment: g.Segment, Leaf: g.Leaf, Start: g.Start, End: g.End})
 		return ctx.Err() == nil
 	}); err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, func(a, b playback.Stored) int { return cmp.Compare(a.Start, b.Start) })
 	for _, s := range list {
 		if err := fn(s); err != nil {
 			return err

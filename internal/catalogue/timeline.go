@@ -148,6 +148,19 @@ func (r *conn) removed(t *Timeline, sid, from, to int64) error {
 	return err
 }
 
+// Removed returns what was removed of a stream in [from, to), by From.
+func (c *Catalogue) Removed(id media.StreamID, from, to int64) ([]Gap, error) {
+	var t Timeline
+	err := c.read(func(r *conn) error {
+		sid, _, err := r.sid(id)
+		if err != nil || sid == 0 {
+			return err
+		}
+		return r.removed(&t, sid, from, to)
+	})
+	return t.Gaps, err
+}
+
 // An Outline is a long stretch of time from far away: how much there is in each
 // cell, and where there is nothing for long.
 type Outline struct {
