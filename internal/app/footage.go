@@ -207,16 +207,31 @@ func (f *footage) Timeline(_ context.Context, id media.StreamID, from, to time.T
 			t.Gaps = append(t.Gaps, catalogue.Gap{From: since, To: w.from, Cause: g.Cause, Lost: g.Lost})
 		}
 		from, to := max(w.from, a), min(w.to, b)
-		if n := len(out.Ranges); n > 0 && from <= out.Ranges[n-1].To.UnixNano()+joined && to > out.Ranges[n-1].To.UnixNano() {
-			out.Ranges[n-1].To, out.Ranges[n-1].Open = time.Unix(0, to), true
-		} else if from < to && (n == 0 || to > out.Ranges[n-1].To.UnixNano()) {
-			out.Ranges = append(out.Ranges, web.Range{From: time.Unix(0, from), To: time.Unix(0, to), Open: true})
+		if from < to {
+			out.Ranges = put(out.Ranges, web.Range{From: time.Unix(0, from), To: time.Unix(0, to), Open: true})
 		}
 		out.Cells.Add(from, to)
 	}
 	out.Gaps = f.gaps(id, t.Gaps, out.Ranges, from, to)
 	out.Ranges, out.Gaps = bounded(out.Ranges, out.Gaps, mostGap)
 	return out, nil
+}
+
+// put adds a range to ranges in order: mostly at their end, but where the clock
+// was set back before what was recorded then. It is open only if it ends last of those that it touches.
+func put(list []web.Range, r web.Range) []web.Range {
+	i, _ := slices.BinarySearchFunc(list, r.From, func(a web.Range, at time.Time) int { return a.From.Compare(at) })
+	if i > 0 && !r.From.After(list[i-1].To.Add(time.Duration(joined))) {
+		i--
+		r.From = list[i].From
+	}
+	n := i
+	for ; n < len(list) && !list[n].From.After(r.To); n++ {
+		if !list[n].To.Before(r.To) {
+			r.To, r.Open = list[n].To, list[n].Open
+		}
+	}
+	return slices.Replace(list, i, n, r)
 }
 
 // bounded keeps the longest gaps, and joins the ranges over the others.

@@ -74,3 +74,27 @@ func TestManyGaps(t *testing.T) {
 		t.Errorf("%v, %v", r, g)
 	}
 }
+
+// What is being recorded has its place where the clock says, also before what
+// was recorded until the clock was set back.
+func TestPut(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(0, int64(s*1e9)) }
+	list := []web.Range{{From: at(10), To: at(20)}, {From: at(100), To: at(110)}}
+	for _, tt := range []struct {
+		name     string
+		from, to float64
+		want     []web.Range
+	}{
+		{"goes on", 110.5, 115, []web.Range{list[0], {From: at(100), To: at(115), Open: true}}},
+		{"later", 120, 125, []web.Range{list[0], list[1], {From: at(120), To: at(125), Open: true}}},
+		{"set back", 40, 50, []web.Range{list[0], {From: at(40), To: at(50), Open: true}, list[1]}},
+		{"set back to where it was", 20.5, 50, []web.Range{{From: at(10), To: at(50), Open: true}, list[1]}},
+		{"set back, into what there is", 102, 104, list},
+		{"set back, and on through what there is", 15, 105, []web.Range{{From: at(10), To: at(110)}}},
+		{"before all", 1, 2, []web.Range{{From: at(1), To: at(2), Open: true}, list[0], list[1]}},
+	} {
+		if got := put(slices.Clone(list), web.Range{From: at(tt.from), To: at(tt.to), Open: true}); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -41,7 +41,7 @@ afterEach(async (c) => {
     if (shots) await p.screenshot({ path: join(shots, `clock-${name}.png`), fullPage: true })
     console.error(name, p.url(), (await p.locator('body').innerText().catch(() => '')).slice(0, 700))
   }
-  console.error(rig.said().slice(-3000))
+  console.error(ahead, Date.now(), now(), jumps, JSON.stringify(await line().catch(() => 0)), rig.said().slice(-3000))
 })
 
 const now = () => Date.now() + ahead * second
