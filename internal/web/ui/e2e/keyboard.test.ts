@@ -1,18 +1,16 @@
 // Set-up by the keyboard alone, from the one-time code to "Recording.": whatever is used is reached with Tab, is to be seen when it has
 // the focus, and nothing keeps the focus or loses it.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { Rig } from './rig'
+import { diskFolder, Rig } from './rig'
 import { apart, clock, until } from './screen'
 
 let rig: Rig
 let page: Page
-// Neither in memory nor in a place that the system empties: that is refused.
-const disk = mkdtempSync(join(homedir(), '.vigil-e2e-'))
+const disk = diskFolder()
 const shots = process.env.VIGIL_SHOTS
 
 beforeAll(async () => {

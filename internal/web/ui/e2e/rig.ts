@@ -1,9 +1,9 @@
 // A whole recorder with a simulated camera, and a browser in front of it: the real programs, on loopback, in a folder of their own.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { accessSync, chmodSync, closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { chromium, firefox, type Browser, type Page } from 'playwright-core'
 
@@ -193,6 +193,21 @@ function end(p: ChildProcess | undefined, signal: NodeJS.Signals = 'SIGTERM'): P
 
 // freePort finds a port for a server that must be told one. It lies below those
 // that the system gives away, which somebody else may get meanwhile.
+/** A folder that is neither in memory nor in a place that the system empties: there footage may lie. */
+export function diskFolder(): string {
+  const emptied = /^\/(tmp|var\/tmp|run|dev)(\/|$)/
+  const place = [homedir(), root, '/srv', '/var/lib'].find((dir) => {
+    try {
+      accessSync(dir, constants.W_OK)
+      return !emptied.test(dir)
+    } catch {
+      return false
+    }
+  })
+  if (!place) throw new Error('the home, the sources, /srv and /var/lib are all in memory, or not to be written to')
+  return mkdtempSync(join(place, '.vigil-e2e-'))
+}
+
 export function freePort(tries = 100): Promise<number> {
   return new Promise((ok, fail) => {
     const port = 20000 + Math.floor(Math.random() * 12000)

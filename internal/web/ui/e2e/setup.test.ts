@@ -1,12 +1,11 @@
 // Set-up, from an empty state folder to recording: nothing edited, everything on one page.
 
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { Rig } from './rig'
+import { diskFolder, Rig } from './rig'
 import { apart, barriers, clock, until as waitFor } from './screen'
 
 let rig: Rig
@@ -14,8 +13,7 @@ let page: Page
 let shop: string // a camera with another password
 let vault: string // one with TLS
 let began = 0
-// Neither in memory nor in a place that the system empties: that is refused.
-const disk = mkdtempSync(join(homedir(), '.vigil-e2e-'))
+const disk = diskFolder()
 const folder = join(disk, 'footage')
 const password = 'Lantern-Harbour-42'
 const shots = process.env.VIGIL_SHOTS
@@ -81,7 +79,10 @@ test('1 and 2: the code and the administrator', async () => {
 test('3: a folder that does not do is refused with a remedy, another is taken', async () => {
   await page.getByRole('radio', { name: 'Another folder' }).check()
   const name = page.getByLabel('Path of the folder')
-  for (const [folder, why] of [['/tmp/video', /system's own/], ['/dev/shm/video', /in memory/], ['/proc/video', /system's own/], ['video', /whole path/], [homedir(), /Other files/]] as const) {
+  const others = join(disk, 'letters')
+  mkdirSync(others)
+  writeFileSync(join(others, 'letter.txt'), 'Dear Amy')
+  for (const [folder, why] of [['/tmp/video', /system's own/], ['/dev/shm/video', /in memory/], ['/proc/video', /system's own/], ['video', /whole path/], [others, /Other files/]] as const) {
     await name.fill(folder)
     await page.getByRole('button', { name: 'Check', exact: true }).click()
     await step(3).locator('.bad', { hasText: why }).waitFor()

@@ -174,6 +174,30 @@ test('the address keeps the place: reload, back, and a session that ends in betw
   expect(page.url().replace(/\?.*/, '')).toBe(place)
 })
 
+test('a tab frozen for a night: live again at once, and where the session is over it asks for the password', async () => {
+  await page.goto(rig.address + '#watch/' + gate)
+  await page.keyboard.press('End')
+  const live = () => until(page, 'live', async () => (await page.locator('.livetag').count()) > 0 && apart((await clock(page)).shown, Date.now()) < 3000)
+  await live()
+  const cdp = await page.context().newCDPSession(page)
+  const other = await page.context().newPage()
+  await other.goto(rig.address + '#system/about')
+  await page.bringToFront()
+  for (const over of [false, true]) {
+    await cdp.send('Page.setWebLifecycleState', { state: 'frozen' })
+    await other.waitForTimeout(12_000) // longer than the recorder waits for who does not read
+    if (over) await other.evaluate(() => fetch('api/v1/session', { method: 'DELETE', headers: { 'Content-Type': 'application/json' } }).then((r) => r.status))
+    await cdp.send('Page.setWebLifecycleState', { state: 'active' })
+    if (!over) await live()
+  }
+  await page.getByText('Your session has ended').waitFor()
+  await page.getByLabel('Name').fill('amy')
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await live()
+  await other.close()
+})
+
 test('a live picture that is paused holds, and goes on as footage', async () => {
   await page.keyboard.press('End')
   await page.locator('.livetag').waitFor()
