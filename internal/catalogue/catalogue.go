@@ -40,6 +40,8 @@ type Catalogue struct {
 	readers chan *conn
 	closed  bool // guarded by mu
 
+	indexing func() // called before the index of ids is made; for tests
+
 	newest newest                // while this is far behind
 	sick   atomic.Pointer[error] // damage that a reader met: the next CatchUp makes the catalogue anew
 }

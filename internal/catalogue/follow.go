@@ -82,28 +82,68 @@ func (c *Catalogue) catchUp(ctx context.Context, l Source) error {
 	} else if at > 0 && !bytes.Equal(root, want[:]) {
 		return fmt.Errorf("%w: it followed another ledger", errReplace)
 	}
-	bulk := false
-	for at < l.Size() {
-		if err := ctx.Err(); err != nil {
+	for bulk := true; bulk; { // more comes while the index of ids is made
+		if at, bulk, err = c.readUp(ctx, l, at); err != nil {
 			return err
 		}
-		if !bulk && l.Size()-at > c.opts.Bulk { // at the start, or the ledger runs away: an index of ids costs more than all else
-			bulk = true
-			if err := c.w.db.Exec(dropIDs); err != nil {
-				return err
-			}
-		}
-		if bulk {
-			if err := c.newest.read(l); err != nil {
-				return err
-			}
-		}
-		if at, err = c.batch(l, at); err != nil {
+		if err := c.index(l); err != nil {
 			return err
 		}
 	}
 	c.newest.forget()
-	return c.w.exec(createIDs)
+	return nil
+}
+
+// readUp reads what the ledger has, and tells whether the index of ids was left out.
+func (c *Catalogue) readUp(ctx context.Context, l Source, at uint64) (_ uint64, bulk bool, err error) {
+	for at < l.Size() {
+		if err := ctx.Err(); err != nil {
+			return at, bulk, err
+		}
+		if !bulk && l.Size()-at > c.opts.Bulk { // at the start, or the ledger runs away: an index of ids costs more than all else
+			bulk = true
+			if err := c.w.db.Exec(dropIDs); err != nil {
+				return at, bulk, err
+			}
+		}
+		if bulk {
+			if err := c.newest.read(l); err != nil {
+				return at, bulk, err
+			}
+		}
+		if at, err = c.batch(l, at); err != nil {
+			return at, bulk, err
+		}
+	}
+	return at, bulk, nil
+}
+
+// newestEvery is how often the newest are read while the index is made: what ends meanwhile is
+// neither being written any more nor in the catalogue.
+const newestEvery = 100 * time.Millisecond
+
+// index makes the index of ids, which takes seconds where there are millions.
+func (c *Catalogue) index(l Source) error {
+	done := make(chan error, 1)
+	go func() {
+		if c.indexing != nil {
+			c.indexing()
+		}
+		done <- c.w.exec(createIDs)
+	}()
+	tick := time.NewTicker(newestEvery)
+	defer tick.Stop()
+	var failed error
+	for {
+		select {
+		case err := <-done:
+			return errors.Join(err, failed)
+		case <-tick.C:
+			if failed == nil {
+				failed = c.newest.read(l)
+			}
+		}
+	}
 }
 
 // batch reads leaves from at in one transaction, which also notes how far.

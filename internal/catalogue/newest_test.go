@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,3 +89,49 @@ func TestLedgerRunsAway(t *testing.T) {
 
 // A running ledger grows.
 type running struct{ watched }
+
+// growing is a synth that gets one segment more.
+type growing struct {
+	synth
+	more atomic.Bool
+}
+
+func (g *growing) now() synth {
+	s := g.synth
+	if g.more.Load() {
+		s.segments++
+	}
+	return s
+}
+
+func (g *growing) Size() uint64 { return g.now().Size() }
+
+func (g *growing) Follow(from uint64, fn func(uint64, ledger.Leaf) error) error {
+	return g.now().Follow(from, fn)
+}
+
+// TestNewestWhileIndexed: what ends while the index of ids is made is found at
+// once: it is not being written any more.
+func TestNewestWhileIndexed(t *testing.T) {
+	c, _, _ := newCatalogue(t, Options{Batch: 2000, Bulk: 1000})
+	src := &growing{synth: synth{streams: 4, segments: 5000}}
+	last := src.meta(src.segments)
+	found := false
+	c.indexing = func() {
+		if !src.more.CompareAndSwap(false, true) {
+			return
+		}
+		for late := time.Now().Add(10 * time.Second); !found && time.Now().Before(late); time.Sleep(time.Millisecond) {
+			if err := c.Segments(last.Stream, last.Start, last.End, func(g Segment) bool { found = found || g.Segment == last.Segment; return true }); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	catchUp(t, c, src)
+	if !found {
+		t.Error("it was not found")
+	}
+	if at, _, err := c.Position(); err != nil || at != src.Size() || len(c.newest.list) != 0 {
+		t.Errorf("%d of %d leaves, %d kept; %v", at, src.Size(), len(c.newest.list), err)
+	}
+}
