@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
@@ -22,11 +23,14 @@ import (
 type boot struct {
 	cam *Camera
 	srv *gortsplib.Server
+	on  chan struct{} // closed once the feeds have their outlets: who connects earlier waits
 }
 
 // start opens the ports and gives each feed its outlet.
 func (c *Camera) start() (*boot, error) {
-	b := &boot{cam: c}
+	b := &boot{cam: c, on: make(chan struct{})}
+	ready := sync.OnceFunc(func() { close(b.on) })
+	defer ready()
 	b.srv = &gortsplib.Server{
 		Handler: b, RTSPAddress: c.addr, WriteQueueSize: 1024, DisableRTCPSenderReports: true,
 		AuthMethods: map[Auth][]auth.VerifyMethod{
@@ -56,6 +60,7 @@ func (c *Camera) start() (*boot, error) {
 	c.addr = b.srv.NetListener().Addr().String()
 	for _, f := range c.feeds {
 		if err := f.powerOn(b.srv); err != nil {
+			ready() // Close waits for the connections
 			b.srv.Close()
 			return nil, err
 		}
@@ -150,6 +155,7 @@ func (f *Feed) describe() {
 
 // admit is what all requests pass: the feed of a path, or the refusal.
 func (b *boot) admit(sc *gortsplib.ServerConn, req *base.Request, path string) (*Feed, *base.Response, error) {
+	<-b.on
 	c := b.cam
 	c.mu.Lock()
 	user, pass := c.user, c.password
