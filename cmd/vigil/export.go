@@ -155,8 +155,8 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 		}
 	}()
 	path := "/exports/" + url.PathEscape(x.ID)
-	for x.State == "waiting" {
-		if err := e.look(ctx, c, cl, path, x); err != nil {
+	for wait := time.Millisecond; x.State == "waiting"; wait = min(2*wait, lookEvery) { // who is there when it begins is given what is made, and the record is read once
+		if err := e.look(ctx, c, cl, path, wait, x); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 			copied <- err
 		}(resp.Body)
 		for first := true; (x.State == "running" || first) && err == nil; first = false { // what is done says more than what was waiting
-			err = e.look(ctx, c, cl, path, x)
+			err = e.look(ctx, c, cl, path, lookEvery, x)
 		}
 		if err != nil {
 			resp.Body.Close()
@@ -203,10 +203,13 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 	return nil
 }
 
+// lookEvery is how often the progress is shown.
+const lookEvery = 100 * time.Millisecond
+
 // look waits a little, asks how far the export is, and tells.
-func (e exportCmd) look(ctx context.Context, c *cli, cl *client, path string, x *exported) error {
+func (e exportCmd) look(ctx context.Context, c *cli, cl *client, path string, wait time.Duration, x *exported) error {
 	select {
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(wait):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

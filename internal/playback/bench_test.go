@@ -12,7 +12,7 @@ import (
 )
 
 // minutes records n minutes of 8 Mbit/s with a GOP a second.
-func minutes(b *testing.B, n int) (*library, media.Ticks) {
+func minutes(b testing.TB, n int) (*library, media.Ticks) {
 	l := newLibrary(b)
 	r := l.record(justPictures)
 	data := make([]byte, 40_000)

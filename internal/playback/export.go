@@ -28,12 +28,9 @@ type Export struct {
 
 	plan *Plan
 	head []byte
+	made *window
 
 	mu    sync.Mutex
-	grown *sync.Cond
-	known int64  // guarded by mu; bytes of the file that can be read
-	over  bool   // guarded by mu; made, or never will be
-	err   error  // guarded by mu; why never
 	skips []skip // guarded by mu
 	moov  []byte // guarded by mu
 }
@@ -44,15 +41,15 @@ type skip struct{ span, first, last int }
 // Payload returns how many bytes of units a file of this plan will have.
 func (p *Plan) Payload() int64 { return p.payload }
 
-// chunk is how much goes to the disk at once, and chunks how many wait: so
-// reading, opening and writing overlap.
+// chunk is how much goes to the disk at once, and chunks how many there are: so
+// reading, opening and writing overlap, and who reads what is being made may be a little behind.
 const (
 	chunk  = 1 << 20
-	chunks = 4
+	chunks = 8
 )
 
 // Export writes the file of a plan to w, in one pass and in bounded memory:
-// some 5 MB, and the tables. progress is told how many of the Payload bytes are done, from this goroutine.
+// some 9 MB, and the tables. progress is told how many of the Payload bytes are done, from this goroutine.
 // What is damaged is reported, left out, and in Gaps. w can be a hash, or the file itself.
 func (p *Plan) Export(ctx context.Context, w io.Writer, progress func(done int64)) (*Export, error) {
 	x := p.file()
@@ -64,10 +61,7 @@ func (p *Plan) Export(ctx context.Context, w io.Writer, progress func(done int64
 
 // file returns the export of a plan, of which nothing but the head is made.
 func (p *Plan) file() *Export {
-	x := &Export{plan: p, head: fmp4.MovieHead(p.payload)}
-	x.grown = sync.NewCond(&x.mu)
-	x.known = int64(len(x.head))
-	return x
+	return &Export{plan: p, head: fmp4.MovieHead(p.payload), made: newWindow()}
 }
 
 // make makes the file, once.
@@ -75,7 +69,7 @@ func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p := x.plan
-	out := newPipe(w, cancel)
+	out := newPipe(w, x.made, cancel)
 	out.write(x.head)
 	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(), end: p.Start, gaps: slices.Clone(p.Gaps)}
 	defer m.cursor.close()
@@ -96,11 +90,9 @@ func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64
 		x.Gaps = m.gaps
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.over, x.err = true, err; err == nil {
-		x.moov, x.known = moov, x.Size
-	}
-	x.grown.Broadcast()
+	x.moov = moov
+	x.mu.Unlock()
+	x.made.end(x.Size, err)
 	return err
 }
 
@@ -165,10 +157,6 @@ func (m *exporting) run(ctx context.Context, out *pipe, progress func(int64)) er
 
 func (m *exporting) step(n int64, progress func(int64)) {
 	m.at += n
-	m.mu.Lock()
-	m.known = m.at
-	m.grown.Broadcast()
-	m.mu.Unlock()
 	if progress != nil {
 		progress(m.at - int64(len(m.head)))
 	}
@@ -234,7 +222,9 @@ func (p *Plan) WriteTo(ctx context.Context, w io.Writer, progress func(done int6
 // the bytes that the export was made of: a file is never silently another. While the file is being made, reading
 // waits for what comes next, and ends with the error that ends the making.
 func (x *Export) Open(ctx context.Context) *Download {
-	return &Download{ctx: ctx, x: x, cursor: x.plan.cursor()}
+	d := &Download{ctx: ctx, x: x, cursor: x.plan.cursor()}
+	x.made.open(d)
+	return d
 }
 
 // A Download is an export being read.
@@ -251,8 +241,9 @@ type Download struct {
 // Read reads on.
 func (d *Download) Read(b []byte) (int, error) {
 	if d.off < d.partAt || d.off >= d.partAt+int64(len(d.part)) {
-		if err := d.x.wait(d.ctx, d.off); err != nil {
-			return 0, err
+		if n, err := d.x.made.read(d.ctx, d, d.off, b); n > 0 || err != nil {
+			d.off += int64(n)
+			return n, err
 		}
 		if err := d.load(); err != nil {
 			return 0, err
@@ -261,31 +252,6 @@ func (d *Download) Read(b []byte) (int, error) {
 	n := copy(b, d.part[d.off-d.partAt:])
 	d.off += int64(n)
 	return n, nil
-}
-
-// wait returns when the byte at a place can be read, or io.EOF behind the last.
-func (x *Export) wait(ctx context.Context, at int64) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if at >= x.known && !x.over {
-		defer context.AfterFunc(ctx, func() {
-			x.mu.Lock() // so that nobody is between looking at ctx and waiting
-			defer x.mu.Unlock()
-			x.grown.Broadcast()
-		})()
-	}
-	for at >= x.known && !x.over && ctx.Err() == nil {
-		x.grown.Wait()
-	}
-	switch {
-	case at < x.known:
-		return nil
-	case !x.over:
-		return ctx.Err()
-	case x.err != nil:
-		return x.err
-	}
-	return io.EOF
 }
 
 // tables returns how many bytes of them are held.
@@ -301,9 +267,7 @@ func (d *Download) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += d.off
 	case io.SeekEnd:
-		d.x.mu.Lock()
-		size, over := d.x.known, d.x.over
-		d.x.mu.Unlock()
+		size, over := d.x.made.size()
 		if !over {
 			return d.off, ErrNotReady
 		}
@@ -318,6 +282,7 @@ func (d *Download) Seek(offset int64, whence int) (int64, error) {
 
 // Close lets the segment go that was read last.
 func (d *Download) Close() error {
+	d.x.made.close(d)
 	d.cursor.close()
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"vigil/internal/durable"
 	"vigil/internal/media"
@@ -450,5 +451,54 @@ func TestExportEnds(t *testing.T) {
 	}
 	if l.open != 0 || len(l.reported) != 0 {
 		t.Errorf("%d files left open, reported %q", l.open, l.reported)
+	}
+}
+
+// TestFollowed: who keeps up with the making of a file reads what is made, and the record is read for it once; who
+// does not reads the record, and nobody waits.
+func TestFollowed(t *testing.T) {
+	l, end := minutes(t, 1)
+	collect := func() *Plan {
+		return must(l.player().Collect(context.Background(), l.stream, dawn, end, true))
+	}
+	var whole bytes.Buffer
+	before := l.read.Load()
+	must(collect().Export(context.Background(), &whole, nil))
+	once := l.read.Load() - before
+
+	x := collect().file()
+	x.made.patience = time.Hour
+	quick, left := x.Open(context.Background()), x.Open(context.Background())
+	left.Close() // who has gone is not waited for
+	got := make(chan []byte)
+	go func() { got <- must(io.ReadAll(quick)) }()
+	before = l.read.Load()
+	if err := x.make(context.Background(), io.Discard, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(<-got, whole.Bytes()) {
+		t.Error("keeping up: other bytes")
+	}
+	if n := l.read.Load() - before; n > once+(chunks+2)*chunk { // the last chunks are gone when the file is made
+		t.Errorf("read %d bytes for the making and the reading, %d for the making", n, once)
+	}
+	quick.Close()
+
+	x = collect().file()
+	x.made.patience = time.Millisecond
+	slow := x.Open(context.Background())
+	part := make([]byte, 3*chunk/2)
+	done := make(chan error)
+	go func() { done <- x.make(context.Background(), io.Discard, nil) }()
+	must(io.ReadFull(slow, part))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if rest := must(io.ReadAll(slow)); !bytes.Equal(append(part, rest...), whole.Bytes()) {
+		t.Error("slow: other bytes")
+	}
+	slow.Close()
+	if l.open != 0 {
+		t.Errorf("%d files left open", l.open)
 	}
 }

@@ -91,13 +91,14 @@ type job struct {
 	export *Export
 	cancel context.CancelFunc
 
-	edge    *edge  // up to where it was made first; nil: not yet
-	sum     []byte // the digest it had then; a file with another is not the one that was given out
-	again   bool   // it was done before a restart: made again, behind all that somebody waits for
-	next    JobID  // the further file that it had then, there or removed since
-	removed bool   // while it was running
-	stopped bool   // by the end of Run: it is kept
-	fetched bool   // somebody began to
+	begun   chan struct{} // closed once there is an export to read, or none will be; nil: nobody need wait
+	edge    *edge         // up to where it was made first; nil: not yet
+	sum     []byte        // the digest it had then; a file with another is not the one that was given out
+	again   bool          // it was done before a restart: made again, behind all that somebody waits for
+	next    JobID         // the further file that it had then, there or removed since
+	removed bool          // while it was running
+	stopped bool          // by the end of Run: it is kept
+	fetched bool          // somebody began to
 }
 
 // NewJobs returns an empty list. watch is told of every change, of progress
@@ -287,8 +288,8 @@ func (j *Jobs) end(x *job, s State) {
 	}
 }
 
-// Open returns the file of a job that is done, or being made: then reading it
-// goes on as the file does. Who asks for it must still have the right. A file whose footage was removed
+// Open returns the file of a job that is done, or being made: then it waits until that has begun, and
+// reading goes on as the file does. Who asks for it must still have the right. A file whose footage was removed
 // meanwhile has failed, and the error is ErrChanged.
 func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 	j.mu.Lock()
@@ -298,6 +299,15 @@ func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 		return nil, Job{}, err
 	}
 	x := j.list[i]
+	if begun := x.begun; begun != nil && x.export == nil {
+		j.mu.Unlock()
+		select {
+		case <-begun:
+		case <-ctx.Done():
+			return nil, Job{}, ctx.Err()
+		}
+		j.mu.Lock()
+	}
 	was, export := x.Job, x.export
 	x.fetched = x.fetched || export != nil
 	j.mu.Unlock()
@@ -356,7 +366,9 @@ func (j *Jobs) next(ctx context.Context) (*job, context.Context, context.CancelF
 	}
 	x := j.list[i]
 	ctx, cancel := context.WithCancel(ctx)
-	x.State, x.cancel = Running, cancel
+	if x.State, x.cancel = Running, cancel; x.sum == nil { // one that was given out before is compared first
+		x.begun = make(chan struct{})
+	}
 	return x, ctx, cancel
 }
 
@@ -368,8 +380,11 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 	h := sha256.New()
 	if err == nil {
 		export = plan.file()
-		if x.sum == nil { // one that was given out before is compared first
-			j.set(x, func() { x.export = export })
+		if x.begun != nil {
+			j.set(x, func() {
+				x.export = export
+				close(x.begun)
+			})
 		}
 		shown := 0.0
 		err = export.make(ctx, h, func(done int64) {
@@ -390,6 +405,10 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 		next, _ = j.add(Job{Camera: x.Camera, Stream: x.Stream, From: plan.Next, To: x.To, Sound: x.Sound, Part: x.Part + 1, By: x.By}, true)
 	}
 	j.set(x, func() {
+		if x.begun != nil && x.export == nil {
+			close(x.begun)
+		}
+		x.begun = nil
 		switch {
 		case err == nil:
 			x.export, x.Next, x.edge = export, next.ID, plan.edge()

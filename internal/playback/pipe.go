@@ -6,9 +6,11 @@ import (
 )
 
 // A pipe writes on a goroutine of its own, in large pieces, so that opening
-// the next and writing the last overlap. finish waits for that goroutine.
+// the next and writing the last overlap. What was written last can be read from the window as well.
+// finish waits for that goroutine.
 type pipe struct {
 	w    io.Writer
+	win  *window
 	now  []byte
 	free chan []byte
 	full chan []byte
@@ -16,8 +18,8 @@ type pipe struct {
 }
 
 // newPipe starts a pipe; stop is called when w fails.
-func newPipe(w io.Writer, stop context.CancelCauseFunc) *pipe {
-	p := &pipe{w: w, free: make(chan []byte, chunks), full: make(chan []byte, chunks), end: make(chan error, 1)}
+func newPipe(w io.Writer, win *window, stop context.CancelCauseFunc) *pipe {
+	p := &pipe{w: w, win: win, free: make(chan []byte, chunks), full: make(chan []byte, chunks), end: make(chan error, 1)}
 	for range chunks {
 		p.free <- nil // made when first needed
 	}
@@ -59,10 +61,13 @@ func (p *pipe) room() {
 		return
 	}
 	if p.now != nil {
+		p.win.add(p.now)
 		p.full <- p.now
 	}
 	if p.now = <-p.free; p.now == nil {
 		p.now = make([]byte, 0, chunk)
+	} else {
+		p.win.drop() // it is the oldest
 	}
 }
 

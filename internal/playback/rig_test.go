@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	peer "github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
@@ -47,6 +48,8 @@ type library struct {
 	young    []*young
 	open     int
 	reported []string
+
+	read atomic.Int64 // bytes of all files
 }
 
 func newLibrary(t testing.TB) *library {
@@ -91,6 +94,12 @@ func (m memory) Close() error {
 	defer m.l.mu.Unlock()
 	m.l.open--
 	return nil
+}
+
+func (m memory) ReadAt(b []byte, at int64) (int, error) {
+	n, err := m.Reader.ReadAt(b, at)
+	m.l.read.Add(int64(n))
+	return n, err
 }
 
 func (l *library) file(b []byte) memory {
