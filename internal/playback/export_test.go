@@ -467,7 +467,7 @@ func TestFollowed(t *testing.T) {
 	once := l.read.Load() - before
 
 	x := collect().file()
-	x.made.patience = time.Hour
+	x.made.patience = 20 * time.Second
 	quick, left := x.Open(context.Background()), x.Open(context.Background())
 	left.Close() // who has gone is not waited for
 	got := make(chan []byte)
