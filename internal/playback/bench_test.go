@@ -2,6 +2,8 @@ package playback
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,6 +56,26 @@ func BenchmarkExport(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkFollow is an export that is made and read at the same time, as most are.
+func BenchmarkFollow(b *testing.B) {
+	l, end := minutes(b, 5)
+	b.ReportAllocs()
+	for b.Loop() {
+		plan := must(l.player().Collect(context.Background(), l.stream, dawn, end, true))
+		b.SetBytes(plan.Payload())
+		x := plan.file()
+		d := x.Open(context.Background())
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{d}, make([]byte, 256<<10))
+			read <- err
+		}()
+		if err := errors.Join(x.make(context.Background(), sha256.New(), nil), <-read, d.Close()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

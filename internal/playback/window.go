@@ -27,6 +27,10 @@ type window struct {
 // they like.
 const patience = 20 * time.Millisecond
 
+// opening is how much longer the first chunk waits for who was there before it, and whose download is being put
+// on record.
+const opening = 500 * time.Millisecond
+
 func newWindow() *window {
 	w := &window{moved: make(chan struct{}, 1), patience: patience, near: map[*Download]int64{}}
 	w.grown = sync.NewCond(&w.mu)
@@ -56,7 +60,11 @@ func (w *window) drop() {
 		return n
 	}
 	if behind() > 0 {
-		tired := time.NewTimer(w.patience)
+		wait := w.patience
+		if end == chunk {
+			wait += opening
+		}
+		tired := time.NewTimer(wait)
 		defer tired.Stop()
 		for waiting := true; waiting && behind() > 0; {
 			w.mu.Unlock()
