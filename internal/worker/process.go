@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"vigil/internal/media"
+	"vigil/internal/socket"
 	"vigil/internal/worker/wire"
 )
 
@@ -219,8 +220,13 @@ func (pr *process) release() {
 // read takes the worker's frames until the end; it is the process's reader.
 func (pr *process) read(hello chan<- error) {
 	defer close(pr.words.reader)
-	r := wire.NewReader(pr.conn, true)
-	err := pr.hello(r)
+	sock, err := socket.New(pr.conn)
+	if err != nil {
+		hello <- err
+		return
+	}
+	r := wire.NewReader(sock, true)
+	err = pr.hello(r)
 	hello <- err
 	if err != nil {
 		return

@@ -3,11 +3,11 @@ package rtsp
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
+
+	"vigil/internal/socket"
 )
 
 // A paced is a connection that is read at fixed times, the same for all of
@@ -16,14 +16,9 @@ import (
 // uncertainty about the arrival.
 type paced struct {
 	*net.TCPConn
-	raw   syscall.RawConn
+	sock  *socket.Conn
 	every time.Duration // 0: not begun, an ordinary connection
 	empty bool          // the last read left nothing
-
-	look func(uintptr) bool // reads into b without waiting; made once
-	b    []byte
-	n    int
-	err  error
 }
 
 // lowWater is how much may lie in the kernel before it wakes us all the same;
@@ -40,19 +35,11 @@ func pacing(nc net.Conn) net.Conn {
 	if !ok {
 		return nc
 	}
-	raw, err := tc.SyscallConn()
+	sock, err := socket.New(tc)
 	if err != nil {
 		return nc
 	}
-	p := &paced{TCPConn: tc, raw: raw}
-	p.look = func(fd uintptr) bool {
-		for {
-			if p.n, p.err = syscall.Read(int(fd), p.b); !errors.Is(p.err, syscall.EINTR) {
-				return true
-			}
-		}
-	}
-	return p
+	return &paced{TCPConn: tc, sock: sock}
 }
 
 // pace begins to read the connection at multiples of every, if that is known
@@ -66,7 +53,11 @@ func pace(nc net.Conn, every time.Duration) {
 		return
 	}
 	var fault error
-	err := p.raw.Control(func(fd uintptr) {
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return
+	}
+	err = raw.Control(func(fd uintptr) {
 		fault = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, lowWater)
 	})
 	if err == nil && fault == nil {
@@ -84,21 +75,12 @@ func (p *paced) Read(b []byte) (int, error) {
 		if p.empty {
 			time.Sleep(p.every - time.Duration(time.Now().UnixNano())%p.every)
 		}
-		p.b = b
-		err := p.raw.Read(p.look)
-		p.b = nil
-		switch {
-		case err != nil: // a deadline, or closed
-			return 0, err
-		case errors.Is(p.err, syscall.EAGAIN):
+		n, err := p.sock.TryRead(b)
+		if errors.Is(err, syscall.EAGAIN) {
 			p.empty = true
 			continue
-		case p.err != nil:
-			return 0, os.NewSyscallError("read", p.err)
-		case p.n == 0:
-			return 0, io.EOF
 		}
-		p.empty = p.n < len(b) && p.n < plenty
-		return p.n, nil
+		p.empty = n < len(b) && n < plenty
+		return n, err
 	}
 }

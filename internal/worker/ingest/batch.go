@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"io"
-	"net"
 	"time"
 
 	"vigil/internal/media"
@@ -26,7 +24,6 @@ type batch struct {
 
 	head []byte
 	vec  [2 + 2*media.MaxTracks][]byte
-	bufs net.Buffers
 }
 
 // full tells whether a unit of n bytes does not fit any more.
@@ -43,8 +40,8 @@ func (b *batch) add(u media.Unit) {
 	}
 }
 
-// WriteTo writes the frame with one system call.
-func (b *batch) WriteTo(w io.Writer) (int64, error) {
+// frame returns what is written, in pieces; they are good until reset.
+func (b *batch) frame() [][]byte {
 	b.head = wire.AppendBatch(b.head[:0], b.owner.id, wire.BatchHead{Units: b.units, New: b.new, Lost: b.lost, Payload: b.bytes})
 	v := b.vec[:0]
 	if b.tracks != nil {
@@ -61,8 +58,7 @@ func (b *batch) WriteTo(w io.Writer) (int64, error) {
 			v = append(v, d)
 		}
 	}
-	b.bufs = v
-	return b.bufs.WriteTo(w)
+	return v
 }
 
 // keepBuffer bounds what an empty batch keeps: one huge picture must not stay
@@ -78,5 +74,4 @@ func (b *batch) reset() {
 	}
 	b.owner, b.tracks, b.new, b.lost, b.pictures, b.units, b.bytes = nil, nil, "", 0, 0, 0, 0
 	clear(b.vec[:])
-	b.bufs = nil
 }

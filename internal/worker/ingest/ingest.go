@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"vigil/internal/media"
+	"vigil/internal/socket"
 	"vigil/internal/worker/jail"
 	"vigil/internal/worker/wire"
 )
@@ -69,7 +70,7 @@ func Main(src Source) int {
 	report := jail.Enter(jail.Ingest, socketFD)
 	// What ends the core by a signal to all ends the workers by way of the core.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	conn, err := socket()
+	conn, err := coreSocket()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vigil ingest is started by vigil serve:", err)
 		return 2
@@ -88,7 +89,7 @@ func Main(src Source) int {
 	return 0
 }
 
-func socket() (*net.UnixConn, error) {
+func coreSocket() (*net.UnixConn, error) {
 	f := os.NewFile(socketFD, "core")
 	if f == nil {
 		return nil, errors.New("no socket")
@@ -128,10 +129,14 @@ func newProcess(conn *net.UnixConn, src Source) *process {
 
 // serve runs until the core closes the socket, then ends politely.
 func (p *process) serve(hello *wire.Hello) error {
+	sock, err := socket.New(p.conn)
+	if err != nil {
+		return err
+	}
 	p.send(0, hello)
 	written := make(chan error, 1)
 	go func() {
-		err := p.out.write(p.conn)
+		err := p.out.write(sock)
 		if err != nil {
 			p.conn.CloseRead() // ends the orders below
 		}
@@ -140,7 +145,7 @@ func (p *process) serve(hello *wire.Hello) error {
 	flushed := make(chan struct{})
 	go func() { p.flushOld(); close(flushed) }()
 
-	err := p.orders()
+	err = p.orders(sock)
 	p.cancel()
 	gone := make(chan struct{})
 	go func() { p.sessions.Wait(); close(gone) }()
@@ -162,8 +167,8 @@ func (p *process) serve(hello *wire.Hello) error {
 }
 
 // orders reads the core's frames until the end of the connection.
-func (p *process) orders() error {
-	r := wire.NewReader(p.conn, false)
+func (p *process) orders(sock *socket.Conn) error {
+	r := wire.NewReader(sock, false)
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"io"
 	"sync"
 	"time"
 )
@@ -133,10 +132,16 @@ func (q *queue) drain(d time.Duration) {
 	}
 }
 
+// A writer is a *socket.Conn.
+type writer interface{ WriteAll([][]byte) error }
+
 // write writes until close or an error. It is for one goroutine, and the only
 // one that the core can make wait.
-func (q *queue) write(w io.Writer) error {
-	var spare []byte
+func (q *queue) write(w writer) error {
+	var (
+		spare []byte
+		one   [1][]byte
+	)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -162,9 +167,10 @@ func (q *queue) write(w io.Writer) error {
 		q.mu.Unlock()
 		var err error
 		if it.batch != nil {
-			_, err = it.batch.WriteTo(w)
+			err = w.WriteAll(it.batch.frame()) // one system call
 		} else {
-			_, err = w.Write(it.frame)
+			one[0] = it.frame
+			err = w.WriteAll(one[:])
 		}
 		q.mu.Lock()
 		q.busy = false
