@@ -214,13 +214,14 @@ type batch struct {
 }
 
 type stream struct {
-	sid                             int64
-	segments, bytes, recorded, last int64 // changes; last: newest end
+	sid                       int64
+	segments, bytes, recorded int64 // changes
+	last                      int64 // newest end
 }
 
 type slotKey struct{ sid, slot int64 }
 
-type slotSum struct{ recorded, bytes, segments int64 }
+type slotSum struct{ recorded, bytes, segments, covered int64 }
 
 // leaf takes one leaf in. A leaf of a kind that has no footage is passed over;
 // one that cannot be read is counted.
@@ -259,7 +260,10 @@ func (b *batch) stream(id media.StreamID, camera media.CameraID) (*stream, error
 	}
 	s := &stream{}
 	find := func() error {
-		return b.query(`SELECT sid FROM streams WHERE stream = ?`, func(q *sqlite3.Stmt) bool { s.sid = q.ColumnInt64(0); return false }, id[:])
+		return b.query(`SELECT sid, last FROM streams WHERE stream = ?`, func(q *sqlite3.Stmt) bool {
+			s.sid, s.last = q.ColumnInt64(0), q.ColumnInt64(1)
+			return false
+		}, id[:])
 	}
 	if err := find(); err != nil {
 		return nil, err
@@ -298,8 +302,8 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered); err != nil {
 		return err
 	}
+	b.count(s.sid, m.Start, m.End, m.Bytes, 1, s.last)
 	s.segments, s.bytes, s.recorded, s.last = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start, max(s.last, m.End)
-	b.count(s.sid, m.Start, m.End, m.Bytes, 1)
 	g := m.Before
 	if g == nil || g.From == 0 { // unknown: since the segment before, and as that ended
 		from, ended := m.Start, media.Cause("")
@@ -322,8 +326,9 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	return nil
 }
 
-// count adds a segment to the slots that it touches, or takes it away.
-func (b *batch) count(sid, start, end, bytes, sign int64) {
+// count adds a segment to the slots that it touches, or takes it away. Of what it
+// covers only what is behind the stream's newest end yet counts.
+func (b *batch) count(sid, start, end, bytes, sign, newest int64) {
 	total := max(end-start, 1)
 	for n := floor(start, slot); ; n++ {
 		from, to := max(start, n*slot), min(end, (n+1)*slot)
@@ -334,6 +339,7 @@ func (b *batch) count(sid, start, end, bytes, sign int64) {
 			b.slots[k] = d
 		}
 		d.recorded += sign * (to - from)
+		d.covered += sign * max(to-max(from, newest), 0)
 		d.bytes += sign * int64(float64(bytes)*float64(to-from)/float64(total))
 		if n == floor(start, slot) {
 			d.segments += sign
@@ -377,7 +383,7 @@ func (b *batch) tombstone(i uint64, m ledger.TombstoneMeta) error {
 	}
 	end := m.Start + length
 	s.segments, s.bytes, s.recorded = s.segments-1, s.bytes-size, s.recorded-length
-	b.count(s.sid, m.Start, end, size, -1)
+	b.count(s.sid, m.Start, end, size, -1, m.Start)
 	var from, till, at int64
 	joined := false
 	if err := b.query(`SELECT start, leaf, till, cause FROM removed WHERE sid = ? AND start <= ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
@@ -406,13 +412,13 @@ func (b *batch) finish() error {
 		if *d == (slotSum{}) {
 			continue
 		}
-		if err := b.exec(`INSERT INTO density VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-			recorded = recorded + excluded.recorded, bytes = bytes + excluded.bytes, segments = segments + excluded.segments`,
-			k.sid, k.slot, d.recorded, d.bytes, d.segments); err != nil {
+		if err := b.exec(`INSERT INTO density VALUES (?1, ?2, ?3, ?4, ?5, ?7 - ?6) ON CONFLICT DO UPDATE SET
+			recorded = recorded + ?3, bytes = bytes + ?4, segments = segments + ?5, short = short - ?6`,
+			k.sid, k.slot, d.recorded, d.bytes, d.segments, d.covered, slot); err != nil {
 			return err
 		}
 		if d.segments < 0 || d.recorded < 0 {
-			if err := b.exec(`DELETE FROM density WHERE sid = ? AND slot = ? AND recorded = 0 AND segments = 0`, k.sid, k.slot); err != nil {
+			if err := b.exec(`DELETE FROM density WHERE sid = ? AND slot = ? AND recorded = 0 AND segments = 0 AND short = ?`, k.sid, k.slot, slot); err != nil {
 				return err
 			}
 		}

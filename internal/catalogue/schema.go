@@ -1,13 +1,15 @@
 package catalogue
 
 import (
+	"strconv"
+
 	"github.com/ncruces/go-sqlite3"
 
 	"vigil/internal/media"
 )
 
 // schemaVersion is in PRAGMA user_version; another one means: make it anew.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // slot is the resolution of the density: 15 minutes, so that a day in any time
 // zone is a whole number of them.
@@ -17,7 +19,9 @@ const slot = int64(900e9)
 // numbers in the order in which the ledger names them first. Segments lie by
 // stream and start, so a day is read in one piece and appending touches one page
 // for each stream; leaf orders those that start at the same time. A removed
-// segment leaves the table; what was removed is a stretch in removed.
+// segment leaves the table; what was removed is a stretch in removed. At most so much of
+// a slot is short of footage: what a segment adds behind all before it is taken off, and what is removed is
+// added, so that the clock and the order may be as they like and the segments of a slot that is full need not be read.
 const schema = `
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE streams (sid INTEGER PRIMARY KEY, stream BLOB NOT NULL UNIQUE, camera BLOB NOT NULL,
@@ -28,7 +32,7 @@ CREATE TABLE gaps (sid INT, till INT, leaf INT, since INT NOT NULL, cause TEXT N
   PRIMARY KEY (sid, till, leaf)) WITHOUT ROWID;
 CREATE TABLE removed (sid INT, start INT, leaf INT, till INT NOT NULL, cause TEXT NOT NULL, segments INT NOT NULL,
   PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
-CREATE TABLE density (sid INT, slot INT, recorded INT NOT NULL, bytes INT NOT NULL, segments INT NOT NULL,
+CREATE TABLE density (sid INT, slot INT, recorded INT NOT NULL, bytes INT NOT NULL, segments INT NOT NULL, short INT NOT NULL,
   PRIMARY KEY (sid, slot)) WITHOUT ROWID;
 CREATE TABLE holds (id BLOB PRIMARY KEY, camera BLOB NOT NULL, since INT NOT NULL, till INT NOT NULL, at INT NOT NULL,
   by TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
@@ -51,7 +55,7 @@ func (c *conn) prepareSchema() error {
 	}
 	switch {
 	case tables == 0:
-		return c.db.Exec("BEGIN IMMEDIATE;" + schema + createIDs + "; PRAGMA user_version=1; COMMIT")
+		return c.db.Exec("BEGIN IMMEDIATE;" + schema + createIDs + "; PRAGMA user_version=" + strconv.Itoa(schemaVersion) + "; COMMIT")
 	case version != schemaVersion:
 		return errReplace
 	}

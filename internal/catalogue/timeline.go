@@ -59,16 +59,70 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 				add(young[0].Start, young[0].End)
 			}
 		}
-		err = r.query(`SELECT start, len FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
-			start := s.ColumnInt64(0)
-			until(start)
-			add(start, start+s.ColumnInt64(1))
-			return true
-		}, sid, from-longest, to)
+		stretches, err := r.stretches(sid, from, to, &t)
+		if err != nil {
+			return err
+		}
+		for _, x := range stretches {
+			if x.full {
+				until(x.From)
+				add(x.From, x.To)
+				continue
+			}
+			if err := r.query(`SELECT start, len FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
+				start := s.ColumnInt64(0)
+				until(start)
+				add(start, start+s.ColumnInt64(1))
+				return true
+			}, sid, x.From-longest, min(x.To, to)); err != nil {
+				return err
+			}
+		}
 		until(to)
-		return err
+		return nil
 	})
 	return t, err
+}
+
+// A stretch of slots that have footage. One that is full has nothing else, up to a spare; of others the segments tell.
+type stretch struct {
+	Range
+	full bool
+}
+
+// spare is how much of a slot, ns, may be short of footage and it is full all the same. A range that
+// begins or ends with a slot may be wrong by it.
+const spare = int64(50e6)
+
+// stretches returns those that have the footage of [from, to), in order. Those that are not full are further from
+// each other than a segment is long, so that none is read twice. Where there is a gap with a cause none is full.
+func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, err error) {
+	gaps := slices.Clone(t.Gaps) // by From; how far each and those before it reach:
+	for i := 1; i < len(gaps); i++ {
+		gaps[i].To = max(gaps[i].To, gaps[i-1].To)
+	}
+	touched := func(a, b int64) bool { // by a gap, its ends included
+		n, _ := slices.BinarySearchFunc(gaps, b+1, func(g Gap, at int64) int { return cmp.Compare(g.From, at) })
+		return n > 0 && gaps[n-1].To >= a
+	}
+	err = r.query(`SELECT slot, short FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded + segments > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
+		a := s.ColumnInt64(0) * slot
+		x := stretch{Range{a, a + slot}, s.ColumnInt64(1) <= spare && !touched(a, a+slot)}
+		n := len(list)
+		switch {
+		case n > 0 && list[n-1].full && x.full && list[n-1].To == a:
+			list[n-1].To = x.To
+		case !x.full && n > 0 && !list[n-1].full && a-list[n-1].To < longest:
+			list[n-1].To = x.To
+		case !x.full && n > 1 && list[n-1].full && !list[n-2].full && a-list[n-2].To < longest:
+			list[n-2].To = x.To
+			list = list[:n-1]
+		default:
+			list = append(list, x)
+		}
+		return true
+	}, sid, floor(from, slot), floor(to-1, slot)+1)
+	return list, err
 }
 
 // seams are where gaps begin and where they end, each in order.
