@@ -216,7 +216,7 @@ type batch struct {
 type stream struct {
 	sid                       int64
 	segments, bytes, recorded int64 // changes
-	last                      int64 // newest end
+	last, longest             int64 // newest end, longest segment
 }
 
 type slotKey struct{ sid, slot int64 }
@@ -269,7 +269,7 @@ func (b *batch) stream(id media.StreamID, camera media.CameraID) (*stream, error
 		return nil, err
 	}
 	if s.sid == 0 {
-		if err := b.exec(`INSERT INTO streams VALUES ((SELECT ifnull(max(sid), 0) + 1 FROM streams), ?, ?, 0, 0, 0, 0)`, id[:], camera[:]); err != nil {
+		if err := b.exec(`INSERT INTO streams VALUES ((SELECT ifnull(max(sid), 0) + 1 FROM streams), ?, ?, 0, 0, 0, 0, 0)`, id[:], camera[:]); err != nil {
 			return nil, err
 		}
 		if err := find(); err != nil {
@@ -303,7 +303,8 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		return err
 	}
 	b.count(s.sid, m.Start, m.End, m.Bytes, 1, s.last)
-	s.segments, s.bytes, s.recorded, s.last = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start, max(s.last, m.End)
+	s.segments, s.bytes, s.recorded = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start
+	s.last, s.longest = max(s.last, m.End), max(s.longest, m.End-m.Start)
 	g := m.Before
 	if g == nil || g.From == 0 { // unknown: since the segment before, and as that ended
 		from, ended := m.Start, media.Cause("")
@@ -424,8 +425,8 @@ func (b *batch) finish() error {
 		}
 	}
 	for _, s := range b.sids {
-		if err := b.exec(`UPDATE streams SET segments = segments + ?, bytes = bytes + ?, recorded = recorded + ?, last = max(last, ?) WHERE sid = ?`,
-			s.segments, s.bytes, s.recorded, s.last, s.sid); err != nil {
+		if err := b.exec(`UPDATE streams SET segments = segments + ?, bytes = bytes + ?, recorded = recorded + ?, last = max(last, ?), longest = max(longest, ?) WHERE sid = ?`,
+			s.segments, s.bytes, s.recorded, s.last, s.longest, s.sid); err != nil {
 			return err
 		}
 	}

@@ -10,10 +10,15 @@ import (
 	"vigil/internal/media"
 )
 
-// longest bounds how far before a time a segment can start that still covers
-// it. Segments are about a minute; one that had no random access unit for long may
-// be longer.
-const longest = int64(3600e9)
+// maxReach bounds what one segment with a wild end makes all others cost.
+const maxReach = int64(3600e9)
+
+// reach is how far before a time a segment of a stream can start that still covers it: about a
+// minute, more where there was no random access unit for long.
+func (c *conn) reach(sid int64) (ns int64, err error) {
+	err = c.query(`SELECT longest FROM streams WHERE sid = ?`, func(s *sqlite3.Stmt) bool { ns = s.ColumnInt64(0); return false }, sid)
+	return min(max(ns, 1), maxReach), err
+}
 
 // sid returns the number of a stream, and its camera; 0 when there is none.
 func (c *conn) sid(id media.StreamID) (sid int64, camera media.CameraID, err error) {
@@ -52,13 +57,17 @@ func (c *Catalogue) segments(id media.StreamID, from, to int64, fn func(Segment)
 		if err != nil || sid == 0 {
 			return err
 		}
+		reach, err := r.reach(sid)
+		if err != nil {
+			return err
+		}
 		g := Segment{Stream: id, Camera: camera}
 		return r.query(`SELECT `+segmentColumns+` FROM segments WHERE sid = ? AND start > ? AND start < ? ORDER BY start, leaf`, func(s *sqlite3.Stmt) bool {
 			if g.scan(s); g.End <= from && g.Start < from {
 				return true
 			}
 			return fn(g)
-		}, sid, from-longest, to)
+		}, sid, from-reach, to)
 	})
 }
 

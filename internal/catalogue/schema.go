@@ -25,7 +25,7 @@ const slot = int64(900e9)
 const schema = `
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE streams (sid INTEGER PRIMARY KEY, stream BLOB NOT NULL UNIQUE, camera BLOB NOT NULL,
-  segments INT NOT NULL, bytes INT NOT NULL, recorded INT NOT NULL, last INT NOT NULL);
+  segments INT NOT NULL, bytes INT NOT NULL, recorded INT NOT NULL, last INT NOT NULL, longest INT NOT NULL);
 CREATE TABLE segments (sid INT, start INT, leaf INT, id BLOB NOT NULL, len INT NOT NULL, first INT NOT NULL, span INT NOT NULL,
   bytes INT NOT NULL, cause TEXT, recovered INT, PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
 CREATE TABLE gaps (sid INT, till INT, leaf INT, since INT NOT NULL, cause TEXT NOT NULL, lost INT NOT NULL,

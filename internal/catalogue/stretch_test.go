@@ -97,7 +97,7 @@ func TestStretches(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				list, err := r.stretches(sid, from, to, &got)
+				list, _, err := r.stretches(sid, from, to, &got)
 				for _, x := range list {
 					if x.full {
 						full++

@@ -59,7 +59,7 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 				add(young[0].Start, young[0].End)
 			}
 		}
-		stretches, err := r.stretches(sid, from, to, &t)
+		stretches, reach, err := r.stretches(sid, from, to, &t)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (c *Catalogue) Timeline(id media.StreamID, from, to int64, resolution time.
 				until(start)
 				add(start, start+s.ColumnInt64(1))
 				return true
-			}, sid, x.From-longest, min(x.To, to)); err != nil {
+			}, sid, x.From-reach, min(x.To, to)); err != nil {
 				return err
 			}
 		}
@@ -94,9 +94,13 @@ type stretch struct {
 // begins or ends with a slot may be wrong by it.
 const spare = int64(50e6)
 
-// stretches returns those that have the footage of [from, to), in order. Those that are not full are further from
-// each other than a segment is long, so that none is read twice. Where there is a gap with a cause none is full.
-func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, err error) {
+// stretches returns those that have the footage of [from, to), in order, and how far before one a segment may start that
+// has some of it. Those that are not full are further from each other than that, so that none is read twice.
+// Where there is a gap with a cause none is full.
+func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, reach int64, err error) {
+	if reach, err = r.reach(sid); err != nil {
+		return nil, 0, err
+	}
 	gaps := slices.Clone(t.Gaps) // by From; how far each and those before it reach:
 	for i := 1; i < len(gaps); i++ {
 		gaps[i].To = max(gaps[i].To, gaps[i-1].To)
@@ -112,9 +116,9 @@ func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, err 
 		switch {
 		case n > 0 && list[n-1].full && x.full && list[n-1].To == a:
 			list[n-1].To = x.To
-		case !x.full && n > 0 && !list[n-1].full && a-list[n-1].To < longest:
+		case !x.full && n > 0 && !list[n-1].full && a-list[n-1].To < reach:
 			list[n-1].To = x.To
-		case !x.full && n > 1 && list[n-1].full && !list[n-2].full && a-list[n-2].To < longest:
+		case !x.full && n > 1 && list[n-1].full && !list[n-2].full && a-list[n-2].To < reach:
 			list[n-2].To = x.To
 			list = list[:n-1]
 		default:
@@ -122,7 +126,7 @@ func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, err 
 		}
 		return true
 	}, sid, floor(from, slot), floor(to-1, slot)+1)
-	return list, err
+	return list, reach, err
 }
 
 // seams are where gaps begin and where they end, each in order.
