@@ -170,7 +170,7 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 		copied := make(chan error, 1)
 		go func(body io.Reader) {
 			var err error
-			n, err = io.CopyBuffer(&steady{f: f}, body, make([]byte, 1<<20))
+			n, err = copyBeside(&steady{f: f}, body)
 			copied <- err
 		}(resp.Body)
 		for first := true; (x.State == "running" || first) && err == nil; first = false { // what is done says more than what was waiting
@@ -220,6 +220,49 @@ func (e exportCmd) look(ctx context.Context, c *cli, cl *client, path string, wa
 		fmt.Fprintf(os.Stderr, "\r%3.0f %%", 100*x.Progress)
 	}
 	return nil
+}
+
+// copyBeside is io.Copy, but the next piece is read while the last is written: both take their time.
+func copyBeside(w io.Writer, r io.Reader) (n int64, err error) {
+	const piece, pieces = 1 << 20, 4
+	free, full := make(chan []byte, pieces), make(chan []byte, pieces)
+	for range pieces {
+		free <- make([]byte, piece)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		for b := range full {
+			if _, err := w.Write(b); err != nil {
+				wrote <- err
+				return
+			}
+			free <- b[:piece]
+		}
+		wrote <- nil
+	}()
+	for err == nil {
+		select {
+		case err := <-wrote: // no more can be
+			return n, err
+		case b := <-free:
+			k := 0
+			for k < piece && err == nil {
+				var m int
+				m, err = r.Read(b[k:])
+				k += m
+			}
+			n += int64(k)
+			full <- b[:k]
+		}
+	}
+	close(full)
+	if werr := <-wrote; werr != nil {
+		return n, werr
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
 }
 
 // A steady writer sends to the disk what it was given while more comes, so that the

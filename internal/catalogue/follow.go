@@ -298,11 +298,12 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	}, s.sid, m.Start); err != nil || known {
 		return err
 	}
-	if err := b.exec(`INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, m.Segment[:], m.End-m.Start,
-		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered); err != nil {
+	again := min(max(s.last-m.Start, 0), m.End-m.Start)
+	if err := b.exec(`INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, m.Segment[:], m.End-m.Start,
+		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered, again); err != nil {
 		return err
 	}
-	b.count(s.sid, m.Start, m.End, m.Bytes, 1, s.last)
+	b.count(s.sid, m.Start, m.End, m.Bytes, 1, again)
 	s.segments, s.bytes, s.recorded = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start
 	s.last, s.longest = max(s.last, m.End), max(s.longest, m.End-m.Start)
 	g := m.Before
@@ -327,9 +328,9 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	return nil
 }
 
-// count adds a segment to the slots that it touches, or takes it away. Of what it
-// covers only what is behind the stream's newest end yet counts.
-func (b *batch) count(sid, start, end, bytes, sign, newest int64) {
+// count adds a segment to the slots that it touches, or takes it away. What of it
+// was again does not cover anything.
+func (b *batch) count(sid, start, end, bytes, sign, again int64) {
 	total := max(end-start, 1)
 	for n := floor(start, slot); ; n++ {
 		from, to := max(start, n*slot), min(end, (n+1)*slot)
@@ -340,7 +341,7 @@ func (b *batch) count(sid, start, end, bytes, sign, newest int64) {
 			b.slots[k] = d
 		}
 		d.recorded += sign * (to - from)
-		d.covered += sign * max(to-max(from, newest), 0)
+		d.covered += sign * max(to-max(from, start+again), 0)
 		d.bytes += sign * int64(float64(bytes)*float64(to-from)/float64(total))
 		if n == floor(start, slot) {
 			d.segments += sign
@@ -369,11 +370,11 @@ func (b *batch) tombstone(i uint64, m ledger.TombstoneMeta) error {
 	if err != nil {
 		return err
 	}
-	var leaf, length, size int64
+	var leaf, length, size, again int64
 	found := false
-	if err := b.query(`SELECT leaf, len, bytes, id FROM segments WHERE sid = ? AND start = ?`, func(q *sqlite3.Stmt) bool {
+	if err := b.query(`SELECT leaf, len, bytes, id, again FROM segments WHERE sid = ? AND start = ?`, func(q *sqlite3.Stmt) bool {
 		if found = bytes.Equal(q.ColumnRawBlob(3), m.Segment[:]); found {
-			leaf, length, size = q.ColumnInt64(0), q.ColumnInt64(1), q.ColumnInt64(2)
+			leaf, length, size, again = q.ColumnInt64(0), q.ColumnInt64(1), q.ColumnInt64(2), q.ColumnInt64(4)
 		}
 		return !found
 	}, s.sid, m.Start); err != nil || !found {
@@ -384,7 +385,7 @@ func (b *batch) tombstone(i uint64, m ledger.TombstoneMeta) error {
 	}
 	end := m.Start + length
 	s.segments, s.bytes, s.recorded = s.segments-1, s.bytes-size, s.recorded-length
-	b.count(s.sid, m.Start, end, size, -1, m.Start)
+	b.count(s.sid, m.Start, end, size, -1, again)
 	var from, till, at int64
 	joined := false
 	if err := b.query(`SELECT start, leaf, till, cause FROM removed WHERE sid = ? AND start <= ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
@@ -419,7 +420,7 @@ func (b *batch) finish() error {
 			return err
 		}
 		if d.segments < 0 || d.recorded < 0 {
-			if err := b.exec(`DELETE FROM density WHERE sid = ? AND slot = ? AND recorded = 0 AND segments = 0 AND short = ?`, k.sid, k.slot, slot); err != nil {
+			if err := b.exec(`DELETE FROM density WHERE sid = ? AND slot = ? AND recorded = 0 AND segments = 0`, k.sid, k.slot); err != nil {
 				return err
 			}
 		}

@@ -20,14 +20,15 @@ const slot = int64(900e9)
 // stream and start, so a day is read in one piece and appending touches one page
 // for each stream; leaf orders those that start at the same time. A removed
 // segment leaves the table; what was removed is a stretch in removed. At most so much of
-// a slot is short of footage: what a segment adds behind all before it is taken off, and what is removed is
-// added, so that the clock and the order may be as they like and the segments of a slot that is full need not be read.
+// a slot is short of footage: a segment makes that less by what it has behind the end of all before it, the rest of it
+// was again; and more by as much when it is removed. So the segments of a slot that is full need not be read,
+// whatever the clock did.
 const schema = `
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE streams (sid INTEGER PRIMARY KEY, stream BLOB NOT NULL UNIQUE, camera BLOB NOT NULL,
   segments INT NOT NULL, bytes INT NOT NULL, recorded INT NOT NULL, last INT NOT NULL, longest INT NOT NULL);
 CREATE TABLE segments (sid INT, start INT, leaf INT, id BLOB NOT NULL, len INT NOT NULL, first INT NOT NULL, span INT NOT NULL,
-  bytes INT NOT NULL, cause TEXT, recovered INT, PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
+  bytes INT NOT NULL, cause TEXT, recovered INT, again INT NOT NULL, PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
 CREATE TABLE gaps (sid INT, till INT, leaf INT, since INT NOT NULL, cause TEXT NOT NULL, lost INT NOT NULL,
   PRIMARY KEY (sid, till, leaf)) WITHOUT ROWID;
 CREATE TABLE removed (sid INT, start INT, leaf INT, till INT NOT NULL, cause TEXT NOT NULL, segments INT NOT NULL,

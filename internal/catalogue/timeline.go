@@ -109,7 +109,7 @@ func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, reac
 		n, _ := slices.BinarySearchFunc(gaps, b+1, func(g Gap, at int64) int { return cmp.Compare(g.From, at) })
 		return n > 0 && gaps[n-1].To >= a
 	}
-	err = r.query(`SELECT slot, short FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded + segments > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
+	err = r.query(`SELECT slot, short FROM density WHERE sid = ? AND slot >= ? AND slot < ? ORDER BY slot`, func(s *sqlite3.Stmt) bool {
 		a := s.ColumnInt64(0) * slot
 		x := stretch{Range{a, a + slot}, s.ColumnInt64(1) <= spare && !touched(a, a+slot)}
 		n := len(list)
