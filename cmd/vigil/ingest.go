@@ -12,9 +12,9 @@ import (
 	"vigil/internal/worker/wire"
 )
 
-// readEvery is how often a worker reads its cameras: the delay it adds is
-// small beside a batch, and it wakes up once for all of them.
-const readEvery = 50 * time.Millisecond
+// readEvery is how often a worker reads its cameras, twice a batch: no batch is later for it,
+// and it wakes up once for all of them. Who sends much is read before.
+const readEvery = 125 * time.Millisecond
 
 // source is package camera as a worker wants it.
 type source struct{}

@@ -21,6 +21,7 @@ type Conn struct {
 		call func(fd uintptr) bool // made once: nothing is allocated for a read
 		b    []byte
 		wait bool
+		rest bool // wait first
 		n    int
 		err  error
 	}
@@ -40,6 +41,10 @@ func New(c syscall.Conn) (*Conn, error) {
 	}
 	s := &Conn{raw: raw}
 	s.in.call = func(fd uintptr) bool {
+		if s.in.rest {
+			s.in.rest = false
+			return false
+		}
 		s.in.n, s.in.err = call(syscall.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(s.in.b)), len(s.in.b))
 		return !s.in.wait || !errors.Is(s.in.err, syscall.EAGAIN)
 	}
@@ -70,13 +75,20 @@ func (c *Conn) Read(b []byte) (int, error) { return c.read(b, true) }
 // TryRead reads what there is; nothing is syscall.EAGAIN.
 func (c *Conn) TryRead(b []byte) (int, error) { return c.read(b, false) }
 
+// Await waits until more comes, and reads then: of a socket with a low-water mark (SO_RCVLOWAT) when there is so much. What
+// came before is not noticed, so there has to be a deadline.
+func (c *Conn) Await(b []byte) (int, error) {
+	c.in.rest = true
+	return c.read(b, true)
+}
+
 func (c *Conn) read(b []byte, wait bool) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
 	c.in.b, c.in.wait = b, wait
 	err := c.raw.Read(c.in.call)
-	c.in.b = nil
+	c.in.b, c.in.rest = nil, false
 	switch {
 	case err != nil: // a deadline, or closed
 		return 0, err

@@ -64,3 +64,63 @@ func TestPaced(t *testing.T) {
 		t.Fatalf("%v after closing", err)
 	}
 }
+
+// TestPacedWakes: much is read before its time, so that a camera does not have to wait until then; little is not; and
+// a deadline is kept, also one that is set meanwhile.
+func TestPacedWakes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	camera, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer camera.Close()
+	nc = pacing(nc)
+	pace(nc, 1000*time.Hour)
+	buf := make([]byte, 64<<10)
+	if _, err := camera.Write([]byte("little")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := nc.Read(buf); n != 6 || err != nil { // at once: nothing was read before
+		t.Fatal(n, err)
+	}
+	if _, err := camera.Write([]byte("more")); err != nil {
+		t.Fatal(err)
+	}
+	nc.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := nc.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("little: %d bytes, %v", n, err)
+	}
+	nc.SetReadDeadline(time.Time{})
+	much := make([]byte, 4<<20)
+	go camera.Write(much)
+	for n := 0; n < lowWater; {
+		m, err := nc.Read(buf)
+		if n += m; err != nil {
+			t.Fatalf("much: %d bytes, %v", n, err)
+		}
+	}
+	go func() {
+		for { // until it waits
+			if p := nc.(*paced); func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.next.IsZero() }() {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		nc.SetReadDeadline(time.Unix(1, 0))
+	}()
+	for err = nil; err == nil; {
+		_, err = nc.Read(buf)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("ended by a deadline: %v", err)
+	}
+}
