@@ -3,7 +3,7 @@
 //
 // An ordinary call tells it, as the call might wait. That wakes the runtime's monitor thread, and it looks about
 // every 20 µs until the process rests again: of a recorder that does a little many times a second, a tenth
-// of all CPU (docs/performance.md). Waiting is left to the poller, as usual, and so are deadlines.
+// of all CPU (docs/adr/0064-quiet-sockets.md). Waiting is left to the poller, as usual, and so are deadlines.
 package socket
 
 import (
