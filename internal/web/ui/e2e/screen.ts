@@ -37,6 +37,12 @@ export async function clock(page: Page, tries = 5, which = 'video'): Promise<{ s
   return { shown, claimed: (apart(shown, before) < apart(shown, after) ? before : after) % 60_000 }
 }
 
+/** The burnt-in clock of a picture that is held, and what the page claims, once it is there. */
+export async function still(page: Page): Promise<{ shown: number; claimed: number }> {
+  await until(page, 'a picture that stands', () => page.locator('video').first().evaluate((v: HTMLVideoElement) => v.paused && !v.seeking))
+  return clock(page)
+}
+
 /** The burnt-in clocks of all videos that match, of one screenshot of the window: what was on the screen at one moment. Null where there is none. */
 export async function clocks(page: Page, which: string): Promise<(number | null)[]> {
   const png = (await page.screenshot()).toString('base64')

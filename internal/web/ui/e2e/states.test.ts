@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Rig } from './rig'
-import { apart, barriers, clock, clockIn, until } from './screen'
+import { apart, barriers, clock, clockIn, still, until } from './screen'
 
 let rig: Rig
 let page: Page
@@ -204,12 +204,12 @@ test('a live picture that is paused holds, and goes on as footage', async () => 
   await playing()
   await page.keyboard.press(' ')
   await page.getByRole('button', { name: 'Play', exact: true }).waitFor()
-  const held = (await clock(page)).shown
+  const held = (await still(page)).shown
   await page.waitForTimeout(3000)
   expect((await clock(page)).shown).toBe(held)
   expect(await page.locator('.livetag').count()).toBe(0)
   for (const [key, what] of [['.', 'the next picture'], ['.', 'the one after'], [',', 'the one before'], ['.', 'the next one again']] as const) {
-    const before = (await clock(page)).shown
+    const before = (await still(page)).shown
     await page.keyboard.press(key) // once: pictures have no even distance
     await until(page, what, async () => apart((await clock(page)).shown, before) > 0)
   }

@@ -61,10 +61,7 @@ export class Player {
   private wanted: number | undefined // the instant that the session was started to show
   private owed = 0 // pictures that are still to be gone on or, negative, back
   private reach = firstReach
-  private presented = 0 // media time of the picture that came last to the screen: when it was paused, it may be the one after currentTime
-  private callback = 0
   private goal: number | undefined // media time
-  private sought = true // since it was paused
   private pictures: number[] = [] // media times of those that are fetched, in the order in which they are shown
   private timer: ReturnType<typeof setInterval>
   private kept = false // to a clock that others have too
@@ -87,9 +84,7 @@ export class Player {
     video.addEventListener('loadedmetadata', this.reachGoal)
     video.addEventListener('loadeddata', this.shown)
     video.addEventListener('seeked', this.shown)
-    video.addEventListener('seeking', this.seeks)
     video.addEventListener('error', this.gaveUp)
-    this.watch()
   }
 
   /** The browser decodes no more of this. */
@@ -103,17 +98,6 @@ export class Player {
     const never = this.refused >= refusals
     this.idleUntil = never ? Infinity : performance.now() + rest
     this.report(never ? { kind: 'unsupported', type: this.type } : { kind: 'failed', error })
-  }
-
-  private seeks = () => {
-    this.sought = true
-  }
-
-  private watch(): void {
-    this.callback = this.video.requestVideoFrameCallback?.((_, picture) => {
-      this.presented = picture.mediaTime
-      this.watch()
-    })
   }
 
   /** Goes to a media time, as soon as there is a video. */
@@ -155,7 +139,7 @@ export class Player {
   /** The instant of the picture n before or after an instant; undefined where it is not fetched. */
   beside(at: number, n: number): number | undefined {
     const time = (at - this.origin) / 1000
-    const here = this.origin ? this.pictures.findLastIndex((p) => p <= time + pastFrame / 2) : -1
+    const here = this.origin ? this.pictureAt(time) : -1
     const picture = here < 0 ? undefined : this.pictures[here + n]
     return picture === undefined || !this.fetched(picture + pastFrame) ? undefined : this.origin + (picture + pastFrame) * 1000
   }
@@ -189,6 +173,11 @@ export class Player {
     return v.readyState >= 2 && !v.seeking ? 'shown' : 'coming'
   }
 
+  /** The place among the pictures of the one that belongs to a media time; negative: it is not fetched. */
+  private pictureAt(time: number): number {
+    return this.pictures.findLastIndex((p) => p <= time + pastFrame / 2)
+  }
+
   /** Whether an instant is fetched, or will be before long. */
   private follows(at: number, rate: number): boolean {
     if (this.live || this.session.signal.aborted) return false
@@ -214,7 +203,6 @@ export class Player {
     const session = (this.session = new AbortController())
     this.live = from === undefined
     this.wanted = at
-    this.sought = true
     this.origin = this.since = 0
     this.goal = undefined
     this.pictures = []
@@ -254,9 +242,8 @@ export class Player {
   private stepOn(): void {
     const way = Math.sign(this.owed)
     if (!way) return
-    const place = this.goal ?? this.video.currentTime // where it is going, while it seeks
-    const time = this.sought ? place : Math.max(place, Math.min(this.presented, place + 0.1))
-    const here = this.origin && this.fetched(time) ? this.pictures.findLastIndex((p) => p <= time + pastFrame / 2) : -1
+    const time = this.goal ?? this.video.currentTime // where it is going, while it seeks
+    const here = this.origin && this.fetched(time) ? this.pictureAt(time) : -1
     let to = here
     if (here >= 0) {
       for (; this.owed; this.owed -= way, to += way) {
@@ -285,9 +272,11 @@ export class Player {
   /** Stays on the picture that is shown. Of what is live nothing more is fetched: it would only pile up. */
   hold(): void {
     this.held = true
-    this.sought = false
     if (this.live) this.session.abort()
     this.video.pause()
+    // A browser that stops may have the next picture on the screen already, and need not know it: goes to the one that its time says.
+    const here = this.goal === undefined && this.origin ? this.pictureAt(this.video.currentTime) : -1
+    if (here >= 0) this.go(this.pictures[here]! + pastFrame)
   }
 
   /** Goes on after hold; what was live goes on as footage, from the picture that was held. */
@@ -315,9 +304,7 @@ export class Player {
     this.video.removeEventListener('loadedmetadata', this.reachGoal)
     this.video.removeEventListener('loadeddata', this.shown)
     this.video.removeEventListener('seeked', this.shown)
-    this.video.removeEventListener('seeking', this.seeks)
     this.video.removeEventListener('error', this.gaveUp)
-    this.video.cancelVideoFrameCallback?.(this.callback)
     this.stop()
   }
 
