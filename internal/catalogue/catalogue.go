@@ -233,7 +233,7 @@ func (c *Catalogue) Close() error {
 	return nil
 }
 
-// read runs a query on a connection of its own.
+// read runs queries on a connection of its own, all of one state of the catalogue.
 func (c *Catalogue) read(fn func(*conn) error) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -242,7 +242,15 @@ func (c *Catalogue) read(fn func(*conn) error) error {
 	}
 	r := <-c.readers
 	defer func() { c.readers <- r }()
-	err := fn(r)
+	err := r.exec(`BEGIN`)
+	if err == nil {
+		err = fn(r)
+	}
+	if !r.db.GetAutocommit() { // some errors end it
+		if end := r.exec(`ROLLBACK`); err == nil {
+			err = end
+		}
+	}
 	if err != nil && replaceable(err) {
 		c.sick.Store(&err)
 	}

@@ -572,3 +572,28 @@ func TestFollow(t *testing.T) {
 		t.Errorf("the file is readable: %.16q, %v", b, err)
 	}
 }
+
+// TestOneState: what one reader asks for is of one state, whatever is added meanwhile.
+func TestOneState(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	add(t, l, seg(1, 0, 60))
+	catchUp(t, c, l)
+	if err := c.read(func(r *conn) error {
+		before, _, err := r.position()
+		if err != nil {
+			return err
+		}
+		add(t, l, seg(2, 60, 60))
+		catchUp(t, c, l)
+		if after, _, err := r.position(); err != nil || after != before {
+			t.Errorf("at %d, then %d: %v", before, after, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if at, _, err := c.Position(); err != nil || at != l.Size() {
+		t.Errorf("the next reader is at %d of %d: %v", at, l.Size(), err)
+	}
+}

@@ -16,7 +16,7 @@ import (
 // tables are compared in the order of their keys.
 var tables = []struct{ name, order string }{
 	{"state", "name"}, {"streams", "sid"}, {"segments", "sid, start, leaf"}, {"gaps", "sid, till, leaf"},
-	{"removed", "sid, start, leaf"}, {"density", "sid, slot"}, {"holds", "id"},
+	{"removed", "sid, start, leaf"}, {"density", "sid, day"}, {"holds", "id"},
 }
 
 // A Difference is the first row in which two catalogues differ.

@@ -152,7 +152,7 @@ func (c *Catalogue) batch(l Source, at uint64) (uint64, error) {
 	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
 		return at, err
 	}
-	b := batch{conn: w, sids: map[media.StreamID]*stream{}, slots: map[slotKey]*slotSum{}}
+	b := batch{conn: w, sids: map[media.StreamID]*stream{}, days: map[dayKey]*daySum{}}
 	first, size := at, l.Size()
 	start := time.Now()
 	err := l.Follow(at, func(i uint64, leaf ledger.Leaf) error {
@@ -208,9 +208,9 @@ func (c *conn) position() (at uint64, root []byte, err error) {
 // end.
 type batch struct {
 	*conn
-	sids  map[media.StreamID]*stream
-	slots map[slotKey]*slotSum
-	lost  int64 // leaves whose metadata is damaged
+	sids map[media.StreamID]*stream
+	days map[dayKey]*daySum
+	lost int64 // leaves whose metadata is damaged
 }
 
 type stream struct {
@@ -219,9 +219,7 @@ type stream struct {
 	last, longest             int64 // newest end, longest segment
 }
 
-type slotKey struct{ sid, slot int64 }
-
-type slotSum struct{ recorded, bytes, segments, covered int64 }
+type dayKey struct{ sid, day int64 }
 
 // leaf takes one leaf in. A leaf of a kind that has no footage is passed over;
 // one that cannot be read is counted.
@@ -334,18 +332,18 @@ func (b *batch) count(sid, start, end, bytes, sign, again int64) {
 	total := max(end-start, 1)
 	for n := floor(start, slot); ; n++ {
 		from, to := max(start, n*slot), min(end, (n+1)*slot)
-		k := slotKey{sid, n}
-		d := b.slots[k]
+		k := dayKey{sid, floor(n, perDay)}
+		d := b.days[k]
 		if d == nil {
-			d = &slotSum{}
-			b.slots[k] = d
+			d = &daySum{}
+			b.days[k] = d
 		}
-		d.recorded += sign * (to - from)
-		d.covered += sign * max(to-max(from, start+again), 0)
-		d.bytes += sign * int64(float64(bytes)*float64(to-from)/float64(total))
+		s := slotSum{recorded: sign * (to - from), covered: sign * max(to-max(from, start+again), 0),
+			bytes: sign * int64(float64(bytes)*float64(to-from)/float64(total))}
 		if n == floor(start, slot) {
-			d.segments += sign
+			s.segments = sign
 		}
+		d[n-k.day*perDay].add(s)
 		if to >= end {
 			return
 		}
@@ -410,19 +408,9 @@ func (b *batch) hold(m ledger.HoldMeta) error {
 
 // finish writes the sums.
 func (b *batch) finish() error {
-	for k, d := range b.slots {
-		if *d == (slotSum{}) {
-			continue
-		}
-		if err := b.exec(`INSERT INTO density VALUES (?1, ?2, ?3, ?4, ?5, ?7 - ?6) ON CONFLICT DO UPDATE SET
-			recorded = recorded + ?3, bytes = bytes + ?4, segments = segments + ?5, short = short - ?6`,
-			k.sid, k.slot, d.recorded, d.bytes, d.segments, d.covered, slot); err != nil {
+	for k, d := range b.days {
+		if err := b.addDay(k.sid, k.day, d); err != nil {
 			return err
-		}
-		if d.segments < 0 || d.recorded < 0 {
-			if err := b.exec(`DELETE FROM density WHERE sid = ? AND slot = ? AND recorded = 0 AND segments = 0`, k.sid, k.slot); err != nil {
-				return err
-			}
 		}
 	}
 	for _, s := range b.sids {

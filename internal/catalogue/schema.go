@@ -9,17 +9,13 @@ import (
 )
 
 // schemaVersion is in PRAGMA user_version; another one means: make it anew.
-const schemaVersion = 2
-
-// slot is the resolution of the density: 15 minutes, so that a day in any time
-// zone is a whole number of them.
-const slot = int64(900e9)
+const schemaVersion = 3
 
 // The schema. Times are ns since the epoch, durations ns. Streams have small
 // numbers in the order in which the ledger names them first. Segments lie by
 // stream and start, so a day is read in one piece and appending touches one page
 // for each stream; leaf orders those that start at the same time. A removed
-// segment leaves the table; what was removed is a stretch in removed. At most so much of
+// segment leaves the table; what was removed is a stretch in removed. Slots have sums, by the day of UTC (density.go). At most so much of
 // a slot is short of footage: a segment makes that less by what it has behind the end of all before it, the rest of it
 // was again; and more by as much when it is removed. So the segments of a slot that is full need not be read,
 // whatever the clock did.
@@ -33,8 +29,7 @@ CREATE TABLE gaps (sid INT, till INT, leaf INT, since INT NOT NULL, cause TEXT N
   PRIMARY KEY (sid, till, leaf)) WITHOUT ROWID;
 CREATE TABLE removed (sid INT, start INT, leaf INT, till INT NOT NULL, cause TEXT NOT NULL, segments INT NOT NULL,
   PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
-CREATE TABLE density (sid INT, slot INT, recorded INT NOT NULL, bytes INT NOT NULL, segments INT NOT NULL, short INT NOT NULL,
-  PRIMARY KEY (sid, slot)) WITHOUT ROWID;
+CREATE TABLE density (sid INT, day INT, slots BLOB NOT NULL, PRIMARY KEY (sid, day)) WITHOUT ROWID;
 CREATE TABLE holds (id BLOB PRIMARY KEY, camera BLOB NOT NULL, since INT NOT NULL, till INT NOT NULL, at INT NOT NULL,
   by TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 `

@@ -109,9 +109,9 @@ func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, reac
 		n, _ := slices.BinarySearchFunc(gaps, b+1, func(g Gap, at int64) int { return cmp.Compare(g.From, at) })
 		return n > 0 && gaps[n-1].To >= a
 	}
-	err = r.query(`SELECT slot, short FROM density WHERE sid = ? AND slot >= ? AND slot < ? ORDER BY slot`, func(s *sqlite3.Stmt) bool {
-		a := s.ColumnInt64(0) * slot
-		x := stretch{Range{a, a + slot}, s.ColumnInt64(1) <= spare && !touched(a, a+slot)}
+	err = r.slots(sid, floor(from, slot), floor(to-1, slot)+1, func(i int64, s slotSum) {
+		a := i * slot
+		x := stretch{Range{a, a + slot}, s.short() <= spare && !touched(a, a+slot)}
 		n := len(list)
 		switch {
 		case n > 0 && list[n-1].full && x.full && list[n-1].To == a:
@@ -124,8 +124,7 @@ func (r *conn) stretches(sid, from, to int64, t *Timeline) (list []stretch, reac
 		default:
 			list = append(list, x)
 		}
-		return true
-	}, sid, floor(from, slot), floor(to-1, slot)+1)
+	})
 	return list, reach, err
 }
 
@@ -249,17 +248,15 @@ func (c *Catalogue) Outline(id media.StreamID, from, to int64, most int) (o Outl
 			return err
 		}
 		next := floor(from, slot)
-		if err := r.query(`SELECT slot, recorded FROM density WHERE sid = ? AND slot >= ? AND slot < ? AND recorded > 0 ORDER BY slot`, func(s *sqlite3.Stmt) bool {
-			n := s.ColumnInt64(0)
-			o.Recorded[(n-first)/per] += s.ColumnInt64(1)
-			if n >= next {
+		if err := r.slots(sid, first, first+int64(len(o.Recorded))*per, func(n int64, s slotSum) {
+			o.Recorded[(n-first)/per] += s.recorded
+			if n >= next && s.recorded > 0 {
 				if n > next {
 					runs = append(runs, Range{next, n})
 				}
 				next = n + 1
 			}
-			return true
-		}, sid, first, first+int64(len(o.Recorded))*per); err != nil {
+		}); err != nil {
 			return err
 		}
 		if next < last {
@@ -360,18 +357,17 @@ func (c *Catalogue) density(id media.StreamID, from, to int64, bucket func(at in
 		if err != nil || sid == 0 {
 			return err
 		}
-		return r.query(`SELECT slot, recorded, bytes, segments FROM density WHERE sid = ? AND slot >= ? AND slot < ? ORDER BY slot`, func(s *sqlite3.Stmt) bool {
-			at := s.ColumnInt64(0) * slot
+		return r.slots(sid, floor(from, slot), floor(to-1, slot)+1, func(i int64, s slotSum) {
+			at := i * slot
 			if n := len(list); n == 0 || at >= list[n-1].To {
 				a, b := bucket(at)
 				list = append(list, Bucket{From: a, To: b})
 			}
 			b := &list[len(list)-1]
-			b.Recorded += s.ColumnInt64(1)
-			b.Bytes += s.ColumnInt64(2)
-			b.Segments += s.ColumnInt64(3)
-			return true
-		}, sid, floor(from, slot), floor(to-1, slot)+1)
+			b.Recorded += s.recorded
+			b.Bytes += s.bytes
+			b.Segments += s.segments
+		})
 	})
 	return list, err
 }
