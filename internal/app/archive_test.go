@@ -242,6 +242,7 @@ func (x *archive) timelines(leaves int) {
 		}
 	}
 	slices.Sort(all)
+	x.b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/day-median")
 	x.b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "ms/day-p99")
 	all = all[:0]
 	for i := range 10 {
