@@ -22,6 +22,7 @@ type Conn struct {
 		b    []byte
 		wait bool
 		rest bool // wait first
+		poll pollFd
 		n    int
 		err  error
 	}
@@ -43,7 +44,9 @@ func New(c syscall.Conn) (*Conn, error) {
 	s.in.call = func(fd uintptr) bool {
 		if s.in.rest {
 			s.in.rest = false
-			return false
+			if !s.readable(fd) {
+				return false
+			}
 		}
 		s.in.n, s.in.err = call(syscall.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(s.in.b)), len(s.in.b))
 		return !s.in.wait || !errors.Is(s.in.err, syscall.EAGAIN)
@@ -69,14 +72,31 @@ func call(number, fd uintptr, p unsafe.Pointer, n int) (int, error) {
 	}
 }
 
+// A pollFd is struct pollfd of poll(2).
+type pollFd struct {
+	fd              int32
+	events, revents int16
+}
+
+const pollIn = 1 // POLLIN; the end and faults are told too
+
+// readable asks what the poller goes by. It tells of changes only, and one from before is forgotten when waiting begins: with the
+// window full by then no other would come.
+func (c *Conn) readable(fd uintptr) bool {
+	c.in.poll = pollFd{int32(fd), pollIn, 0}
+	var now syscall.Timespec
+	r, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&c.in.poll)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return r != 0 // also when interrupted: reading says EAGAIN then
+}
+
 // Read waits for some bytes, as a net.Conn does.
 func (c *Conn) Read(b []byte) (int, error) { return c.read(b, true) }
 
 // TryRead reads what there is; nothing is syscall.EAGAIN.
 func (c *Conn) TryRead(b []byte) (int, error) { return c.read(b, false) }
 
-// Await waits until more comes, and reads then: of a socket with a low-water mark (SO_RCVLOWAT) when there is so much. What
-// came before is not noticed, so there has to be a deadline.
+// Await waits until the poller would say that there is something, and reads then: of a socket with a low-water mark
+// (SO_RCVLOWAT) when there is so much, or no room for more.
 func (c *Conn) Await(b []byte) (int, error) {
 	c.in.rest = true
 	return c.read(b, true)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestPaced: a paced connection gives the same bytes, deadlines and ends as
@@ -122,5 +124,50 @@ func TestPacedWakes(t *testing.T) {
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("ended by a deadline: %v", err)
+	}
+}
+
+// TestPacedFull: much that came while nobody waited is read at once, though no more comes that would wake.
+func TestPacedFull(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	camera, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer camera.Close()
+	nc = pacing(nc)
+	pace(nc, 1000*time.Hour)
+	buf := make([]byte, 64<<10)
+	if _, err := camera.Write([]byte("little")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := nc.Read(buf); n != 6 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := camera.Write(make([]byte, lowWater)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := nc.(*paced).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < lowWater; time.Sleep(time.Millisecond) { // until all has come
+		raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := nc.Read(buf); n != len(buf) || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
 	}
 }
