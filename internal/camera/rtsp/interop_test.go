@@ -70,7 +70,10 @@ func TestGortsplib(t *testing.T) {
 		srtp bool
 	}{
 		{"TCP", simcam.Config{}, "aac", Options{}, false, false},
+		{"TCP, paced", simcam.Config{}, "h265", Options{Pace: 125 * time.Millisecond}, false, false},
+		{"TLS, paced", simcam.Config{TLS: true}, "aac", Options{Link: LinkInsecure, Pace: 125 * time.Millisecond}, false, false},
 		{"UDP", simcam.Config{}, "h265", Options{Transport: UDP}, true, false},
+		{"UDP, paced", simcam.Config{}, "aac", Options{Transport: UDP, Pace: 125 * time.Millisecond}, true, false},
 		{"digest MD5", simcam.Config{User: "u", Password: "p"}, "aac", Options{User: "u", Password: NewPassword("p"), LegacyMD5: true}, false, false},
 		{"digest SHA-256", simcam.Config{User: "u", Password: "p", Auth: simcam.DigestSHA256}, "aac", Options{User: "u", Password: NewPassword("p")}, false, false},
 		{"digest, both", simcam.Config{User: "u", Password: "p", Auth: simcam.DigestBoth}, "h265", Options{User: "u", Password: NewPassword("p")}, false, false},
