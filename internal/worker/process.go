@@ -251,8 +251,8 @@ func (pr *process) read(hello chan<- error) {
 }
 
 func (pr *process) violation(h wire.Header, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return err // cut off in the middle, by its death
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return err // cut off in the middle, by its death; reset, if orders lay unread
 	}
 	v := &Violation{Err: err}
 	if in := pr.inlet(h.Stream); in != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -285,6 +286,52 @@ func TestKilled(t *testing.T) {
 	defer b.mu.Unlock()
 	if len(b.falls) != 1 || !b.falls[0].Culprit.IsZero() || len(b.falls[0].Cameras) != 2 {
 		t.Errorf("falls: %+v", b.falls)
+	}
+}
+
+// TestCutOff: a worker that dies in the middle of a batch has broken no promise, whether it had read its orders or not.
+func TestCutOff(t *testing.T) {
+	for _, unread := range []bool{false, true} {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fds[0]), "worker")
+		fc, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := fc.(*net.UnixConn)
+		defer conn.Close()
+		pr := &process{child: &child{conn: conn}, pid: 1, log: slog.New(slog.DiscardHandler), broken: make(chan error, 1),
+			words: &words{reader: make(chan struct{})}, inlets: map[uint32]*inlet{}}
+		spec := cam(1, "steady")[0]
+		spec.ID = 1
+		pr.inlets[1] = newInlet(spec, &stream{})
+		if unread {
+			if err := pr.ping(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := wire.Append(nil, 0, &wire.Hello{PID: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = wire.AppendBatch(b, 1, wire.BatchHead{Units: 1, Payload: 1})
+		if _, err := syscall.Write(fds[1], b); err != nil {
+			t.Fatal(err)
+		}
+		syscall.Close(fds[1])
+		hello := make(chan error, 1)
+		pr.read(hello)
+		if err := <-hello; err != nil {
+			t.Fatal(err)
+		}
+		var v *Violation
+		if err := <-pr.broken; err == nil || errors.As(err, &v) {
+			t.Errorf("orders unread %v: %v", unread, err)
+		}
 	}
 }
 
