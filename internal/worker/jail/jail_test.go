@@ -317,6 +317,15 @@ func trials() []attempt {
 			}
 			return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 		}},
+		{"hand over a descriptor", func() error { // any message with parts will do
+			c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				return nil
+			}
+			defer c.Close()
+			_, _, err = c.WriteMsgUDP([]byte("x"), nil, c.LocalAddr().(*net.UDPAddr))
+			return err
+		}},
 		{"signal the core", func() error { return syscall.Kill(os.Getppid(), 0) }},
 		{"signal all", func() error { return syscall.Kill(-1, 0) }},
 		{"signal a thread of the core", func() error { return unix.Tgkill(os.Getppid(), os.Getppid(), 0) }},
