@@ -77,6 +77,9 @@ func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64
 	var moov []byte
 	if err == nil {
 		moov, x.Jumps, err = m.movie.Tables()
+		x.mu.Lock()
+		x.moov = moov // before any of it is shown: it may be larger than the window
+		x.mu.Unlock()
 		out.write(moov)
 	}
 	if werr := out.finish(); werr != nil { // the reason for ctx's end, if it has
@@ -89,9 +92,6 @@ func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64
 		slices.SortFunc(m.gaps, func(a, b Gap) int { return int(a.From - b.From) })
 		x.Gaps = m.gaps
 	}
-	x.mu.Lock()
-	x.moov = moov
-	x.mu.Unlock()
 	x.made.end(x.Size, err)
 	return err
 }

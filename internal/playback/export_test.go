@@ -502,3 +502,48 @@ func TestFollowed(t *testing.T) {
 		t.Errorf("%d files left open", l.open)
 	}
 }
+
+// A tail reads a file being made from where its tables begin, while the last of them is being written.
+type tail struct {
+	x   *Export
+	at  int64 // where the tables begin
+	got []byte
+	err error
+}
+
+func (w *tail) Write(b []byte) (int, error) {
+	if len(b) == chunk {
+		return chunk, nil
+	}
+	d := w.x.Open(context.Background())
+	defer d.Close()
+	w.got = make([]byte, 10)
+	if _, w.err = d.Seek(w.at+5, io.SeekStart); w.err == nil {
+		_, w.err = io.ReadFull(d, w.got)
+	}
+	return len(b), nil
+}
+
+// TestFollowedTables: who is behind where large tables begin reads them, before all of them is written.
+func TestFollowedTables(t *testing.T) {
+	l := newLibrary(t)
+	r := l.record(justPictures)
+	r.begin(nil)
+	data := make([]byte, 2)
+	for n := 0; n < 500_000; n += 1000 { // each has an entry in nearly every table
+		var units []media.Unit
+		for i := range 1000 {
+			units = append(units, media.Unit{Track: 1, RandomAccess: i == 0, DTS: dawn + media.Ticks(3*(n+i)+i%2), CTO: int32(i % 2), Data: data})
+		}
+		r.add(units)
+	}
+	r.end(media.CutLength)
+	x := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+60*second, true)).file()
+	w := &tail{x: x, at: int64(len(x.head)) + x.plan.payload}
+	if err := x.make(context.Background(), w, nil); err != nil || w.err != nil {
+		t.Fatal(err, w.err)
+	}
+	if len(x.moov) < (chunks+1)*chunk || !bytes.Equal(w.got, x.moov[5:15]) {
+		t.Errorf("%x of %d bytes of tables", w.got, len(x.moov))
+	}
+}
