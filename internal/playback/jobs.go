@@ -393,6 +393,9 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 				j.set(x, func() { x.Progress = min(p, 1) })
 			}
 		})
+		if err == nil { // all of it was read, but it may have been removed since
+			err = ctx.Err()
+		}
 	}
 	if x.sum != nil && (errors.Is(err, ErrNoFootage) || err == nil && !bytes.Equal(h.Sum(nil), x.sum)) {
 		err = fmt.Errorf("make export %v again: %w", x.ID, ErrChanged)
@@ -410,7 +413,7 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 		}
 		x.begun = nil
 		switch {
-		case err == nil:
+		case err == nil && !x.removed:
 			x.export, x.Next, x.edge = export, next.ID, plan.edge()
 			x.Size, x.Gaps, x.Progress, x.Until = export.Size, export.Gaps, 1, x.To
 			x.sum = h.Sum(x.SHA256[:0])

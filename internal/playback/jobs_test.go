@@ -347,3 +347,22 @@ func TestJobsAreKept(t *testing.T) {
 		t.Errorf("damaged: %v", err)
 	}
 }
+
+// TestJobRemovedAtTheEnd: one that is removed when all of it is read is not done, and nothing goes on from it.
+func TestJobRemovedAtTheEnd(t *testing.T) {
+	var d *Jobs
+	d = NewJobs(inParts(t).player(), func(j Job) {
+		if j.State == Running && j.Progress == 1 {
+			if err := d.Remove(j.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	first := must(d.Start(context.Background(), amy, media.CameraID{1}, d.player.lib.(*library).stream, at(0), at(4), true))
+	x, ctx, cancel := d.next(context.Background())
+	d.make(ctx, x)
+	cancel()
+	if list := d.List(); len(list) != 1 || list[0].ID != first.ID || list[0].State != Cancelled {
+		t.Errorf("%+v", list)
+	}
+}
