@@ -388,9 +388,23 @@ type fakeExports struct {
 	err  error
 	data []byte
 	more io.Reader // of one that runs
+	hurt int64     // where the file of one that is done can no longer be read; 0: nowhere
 }
 
 type nopFile struct{ *bytes.Reader }
+
+// hurtFile cannot be read from a place on.
+type hurtFile struct {
+	nopFile
+	from int64
+}
+
+func (h hurtFile) Read(b []byte) (int, error) {
+	if h.from > 0 && h.Size()-int64(h.Len()) >= h.from {
+		return 0, ErrChanged
+	}
+	return h.nopFile.Read(b)
+}
 
 // following is a file that is being made: it can only be read through.
 type following struct {
@@ -464,7 +478,7 @@ func (f *fakeExports) Open(_ context.Context, id string) (File, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return nopFile{bytes.NewReader(f.data)}, nil
+	return hurtFile{nopFile{bytes.NewReader(f.data)}, f.hurt}, nil
 }
 
 func (f *fakeExports) Remove(_ actor.Actor, id string) error {

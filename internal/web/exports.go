@@ -168,7 +168,9 @@ func (c *call) downloadExport() error {
 	if v := c.r.Header["Range"]; len(v) != 1 || strings.Contains(v[0], ",") { // many small parts cost us more than the caller: they get the whole
 		c.r.Header.Del("Range")
 	}
-	http.ServeContent(p, c.r, "", c.export.Created, f)
+	parts := &broken{File: f}
+	http.ServeContent(p, c.r, "", c.export.Created, parts)
+	c.whole(p, parts.err)
 	if p.outside {
 		h.Del("Content-Disposition")
 		return say(http.StatusRequestedRangeNotSatisfiable, "range-outside", "size", strconv.FormatInt(c.export.Size, 10))
@@ -178,12 +180,35 @@ func (c *call) downloadExport() error {
 
 // follow gives out a file while it is being made.
 func (c *call) follow(p *paced, f File) {
-	if _, err := io.CopyBuffer(p, f, make([]byte, 256<<10)); err != nil {
-		if p.ctx.Err() == nil {
-			c.Log.Warn("the export broke off", "export", c.export.ID, "err", err)
-		}
-		panic(http.ErrAbortHandler) // the caller must see that this is not the end
+	_, err := io.CopyBuffer(p, f, make([]byte, 256<<10))
+	c.whole(p, err)
+}
+
+// whole breaks the answer off after an error: the caller must see that this is not the end, also one who does not
+// count, and HTTP/2 would end well.
+func (c *call) whole(p *paced, err error) {
+	if err == nil {
+		return
 	}
+	if p.ctx.Err() == nil {
+		c.Log.Warn("the export broke off", "export", c.export.ID, "err", err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// A broken file remembers why it could not be read on: http.ServeContent does not say.
+type broken struct {
+	File
+	err error
+}
+
+// Read reads on.
+func (b *broken) Read(to []byte) (int, error) {
+	n, err := b.File.Read(to)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
 }
 
 // A paced writer moves the deadline on with each piece, so that a long

@@ -491,6 +491,17 @@ func TestExports(t *testing.T) {
 	if resp, got := p.do("HEAD", "/exports/"+id+"/file", nil); resp.StatusCode != 200 || len(got) != 0 || resp.ContentLength != 1_000_000 {
 		t.Errorf("%d, %d bytes of %d", resp.StatusCode, len(got), resp.ContentLength)
 	}
+	b.exports.hurt = 500_000
+	for _, r := range []string{"", "bytes=100000-899999"} {
+		resp, err = p.http.Do(p.request("GET", base+"/exports/"+id+"/file", nil, "Range", r))
+		must(t, err)
+		got, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || len(got) > 600_000 { // our client counts, not each does
+			t.Errorf("a file that cannot be read on ends like a whole one: %d bytes, %v, %v", len(got), resp.Status, err)
+		}
+	}
+	b.exports.hurt = 0
 	b.exports.err = fmt.Errorf("open: %w", ErrChanged)
 	p.refused(409, "export-changed", "GET", "/exports/"+id+"/file", nil)
 	b.exports.err = nil
@@ -501,7 +512,7 @@ func TestExports(t *testing.T) {
 	}
 	p.want(204, "DELETE", "/exports/"+id, nil)
 	p.refused(404, "not-found", "GET", "/exports/"+id, nil)
-	if n := len(b.recorded("export.download")); n != 2+2+1+3+2 {
+	if n := len(b.recorded("export.download")); n != 2+2+1+3+2+2 {
 		t.Errorf("%d downloads recorded", n)
 	}
 	if got := b.recorded(audit.Export); len(got) != 1+3+3 || got[0].Actor.Name != "amy" {
