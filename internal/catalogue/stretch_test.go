@@ -129,3 +129,18 @@ func TestStretches(t *testing.T) {
 		t.Errorf("only %d full stretches were looked at", full)
 	}
 }
+
+// TestGapsOverlap: where the clock was set back, a gap that ends last is known of all the time.
+func TestGapsOverlap(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	short, long := seg(1, 100, 60), seg(2, 200, 60)
+	short.Before = &ledger.Gap{Cause: media.CameraLost, From: t0 + 60e9}
+	long.Before = &ledger.Gap{Cause: media.Network, From: t0 + 20e9}
+	add(t, l, short, long)
+	catchUp(t, c, l)
+	got, err := c.Timeline(str, t0+30e9, t0+50e9, time.Second)
+	if want := []Gap{{From: t0 + 30e9, To: t0 + 50e9, Cause: media.Network}}; err != nil || !slices.Equal(got.Gaps, want) {
+		t.Errorf("%v, %v, want %v", got.Gaps, err, want)
+	}
+}

@@ -150,12 +150,14 @@ func (s seams) between(a, b int64) bool {
 }
 
 func (r *conn) gaps(t *Timeline, sid, from, to int64) error {
-	// A gap that ends later than to may begin before it, so the next one is asked for too.
-	if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ?1 AND till > ?2 AND till <= ifnull((SELECT till FROM gaps WHERE sid = ?1 AND till >= ?3 ORDER BY till LIMIT 1), ?3)
-		ORDER BY till, leaf`, func(s *sqlite3.Stmt) bool {
+	over := 0
+	if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ? AND till > ? ORDER BY till, leaf`, func(s *sqlite3.Stmt) bool {
+		if s.ColumnInt64(0) >= to {
+			over++
+		}
 		t.add(s, from, to)
-		return true
-	}, sid, from, to); err != nil {
+		return over < before
+	}, sid, from); err != nil {
 		return err
 	}
 	if err := r.removed(t, sid, from, to); err != nil {
@@ -181,8 +183,8 @@ func (t *Timeline) sort() {
 	slices.SortStableFunc(t.Gaps, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
 }
 
-// before is how many removed stretches that ended are looked at before a time:
-// one that began earlier may reach it all the same, where a clock was set back.
+// before is how many removed stretches that ended are looked at before a time, and how many gaps that
+// begin behind one: another may reach it all the same, where a clock was set back.
 const before = 64
 
 // removed adds what was removed in [from, to). Stretches follow each other but
