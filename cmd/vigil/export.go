@@ -232,7 +232,11 @@ func copyBeside(w io.Writer, r io.Reader) (n int64, err error) {
 	wrote := make(chan error, 1)
 	go func() {
 		for b := range full {
-			if _, err := w.Write(b); err != nil {
+			n, err := w.Write(b)
+			if err == nil && n < len(b) {
+				err = io.ErrShortWrite
+			}
+			if err != nil {
 				wrote <- err
 				return
 			}
