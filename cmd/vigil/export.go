@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,22 +165,27 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 	if x.State == "running" || x.State == "done" { // the file comes while it is made
 		resp, err := cl.send(ctx, "GET", path+"/file", nil, nil)
 		if err != nil {
+			if e.look(ctx, c, cl, path, 0, x) == nil && x.Why != nil { // it ended before there was anything
+				err = errors.New(x.Why.Text)
+			}
 			return err
 		}
 		defer resp.Body.Close()
+		looking, stop := context.WithCancelCause(ctx) // nobody waits for the end of what there is no room for
+		defer stop(nil)
 		copied := make(chan error, 1)
 		go func(body io.Reader) {
 			var err error
-			n, err = copyBeside(&steady{f: f}, body)
+			n, err = copyBeside(&steady{f: f, stop: stop}, body)
 			copied <- err
 		}(resp.Body)
 		for first := true; (x.State == "running" || first) && err == nil; first = false { // what is done says more than what was waiting
-			err = e.look(ctx, c, cl, path, lookEvery, x)
+			err = e.look(looking, c, cl, path, lookEvery, x)
 		}
 		if err != nil {
 			resp.Body.Close()
 			<-copied
-			return err
+			return cmp.Or(context.Cause(looking), err)
 		}
 		if err := <-copied; err != nil && x.State == "done" {
 			return fmt.Errorf("export to %s: %w", f.Name(), err)
@@ -273,6 +279,7 @@ func copyBeside(w io.Writer, r io.Reader) (n int64, err error) {
 // sync in the end has little left to wait for.
 type steady struct {
 	f        *os.File
+	stop     context.CancelCauseFunc // told of an error
 	at, sent int64
 }
 
@@ -283,6 +290,9 @@ func (s *steady) Write(b []byte) (int, error) {
 	if s.at += int64(n); s.at-s.sent >= steadyStep {
 		_ = unix.SyncFileRange(int(s.f.Fd()), s.sent, s.at-s.sent, unix.SYNC_FILE_RANGE_WRITE) // a hint: not every file system takes it
 		s.sent = s.at
+	}
+	if err != nil {
+		s.stop(err)
 	}
 	return n, err
 }

@@ -205,7 +205,9 @@ func TestFetch(t *testing.T) {
 		"short":         {&recorder{states: []string{"running", "done"}, size: size + 1, file: whole}, nil, nil, "3000000"},
 		"breaks off":    {&recorder{states: []string{"running", "done"}, size: size, file: func(context.Context) (io.Reader, int) { return iotest.TimeoutReader(bytes.NewReader(data)), 200 }}, nil, iotest.ErrTimeout, "timeout"},
 		"no sync":       {&recorder{states: []string{"running", "done"}, size: size, file: whole}, pw, unix.EINVAL, "export to"},
+		"disk full":     {&recorder{states: []string{"running"}, file: goes}, open("/dev/full"), unix.ENOSPC, "/dev/full"},
 		"failed":        {&recorder{states: []string{"running", "failed"}, why: "the disk is away", file: whole}, nil, nil, "the disk is away"},
+		"never began":   {&recorder{states: []string{"running", "failed"}, why: "the footage is gone", file: func(context.Context) (io.Reader, int) { return strings.NewReader(`{"title":"not ready"}`), 409 }}, nil, nil, "the footage is gone"},
 		"not given out": {&recorder{states: []string{"running"}, file: func(context.Context) (io.Reader, int) { return strings.NewReader(`{"title":"too many"}`), 503 }}, nil, nil, "too many"},
 	} {
 		f := x.file
