@@ -297,7 +297,7 @@ func compare(t testing.TB, random *rand.Rand) (full int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			leaf := tomb(m, media.Cause([]media.Cause{media.Retention, media.Retention, media.Failed}[random.IntN(3)])).Leaf()
+			leaf := tomb(m, []media.Cause{media.Retention, media.Retention, media.Failed}[random.IntN(3)]).Leaf()
 			tombstones, l.leaves = append(tombstones, leaf), append(l.leaves, leaf)
 		case 3: // a leaf twice: of one that is there, or was
 			if len(segments) > 0 {

@@ -44,7 +44,7 @@ func TestStretches(t *testing.T) {
 			length := int64(60e9)
 			switch random.IntN(20) {
 			case 0:
-				length = int64(random.Int64N(3600e9))
+				length = random.Int64N(3600e9)
 			case 1:
 				length = int64(random.IntN(100)) * 1e6
 			}
@@ -142,5 +142,9 @@ func TestGapsOverlap(t *testing.T) {
 	got, err := c.Timeline(str, t0+30e9, t0+50e9, time.Second)
 	if want := []Gap{{From: t0 + 30e9, To: t0 + 50e9, Cause: media.Network}}; err != nil || !slices.Equal(got.Gaps, want) {
 		t.Errorf("%v, %v, want %v", got.Gaps, err, want)
+	}
+	o, err := c.Outline(str, t0-100*86400e9, t0+50e9, 100)
+	if n := len(o.Gaps); err != nil || n == 0 || o.Gaps[n-1].Cause != media.Network {
+		t.Errorf("from far away %v, %v", o.Gaps, err)
 	}
 }

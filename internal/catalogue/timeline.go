@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -279,11 +280,13 @@ func (c *Catalogue) Outline(id media.StreamID, from, to int64, most int) (o Outl
 				o.Ranges = append(o.Ranges, Range{at, g.From})
 			}
 			at = g.To
-			if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ?1 AND till > ?2 AND till <= ifnull((SELECT till FROM gaps WHERE sid = ?1 AND till >= ?3 ORDER BY till LIMIT 1), ?3)
-				ORDER BY till DESC, leaf DESC LIMIT ?4`, func(s *sqlite3.Stmt) bool {
+			most := len(o.Gaps) + outlineCauses
+			if err := r.query(`SELECT since, till, cause, lost FROM gaps WHERE sid = ?1 AND till > ?2
+				AND till <= ifnull((SELECT till FROM gaps WHERE sid = ?1 AND till >= ?3 ORDER BY till, leaf LIMIT 1 OFFSET ?4), ?5)
+				ORDER BY till DESC, leaf DESC`, func(s *sqlite3.Stmt) bool {
 				o.add(s, g.From, g.To)
-				return true
-			}, sid, g.From, g.To, outlineCauses); err != nil {
+				return len(o.Gaps) < most
+			}, sid, g.From, g.To, before, int64(math.MaxInt64)); err != nil {
 				return err
 			}
 			if err := r.removed(&o.Timeline, sid, g.From, g.To); err != nil {

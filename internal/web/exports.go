@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/hex"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -205,7 +206,7 @@ type broken struct {
 // Read reads on.
 func (b *broken) Read(to []byte) (int, error) {
 	n, err := b.File.Read(to)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err
