@@ -258,8 +258,8 @@ func (b *batch) stream(id media.StreamID, camera media.CameraID) (*stream, error
 	}
 	s := &stream{}
 	find := func() error {
-		return b.query(`SELECT sid, last FROM streams WHERE stream = ?`, func(q *sqlite3.Stmt) bool {
-			s.sid, s.last = q.ColumnInt64(0), q.ColumnInt64(1)
+		return b.query(`SELECT sid, last, longest FROM streams WHERE stream = ?`, func(q *sqlite3.Stmt) bool {
+			s.sid, s.last, s.longest = q.ColumnInt64(0), q.ColumnInt64(1), q.ColumnInt64(2)
 			return false
 		}, id[:])
 	}
@@ -296,7 +296,10 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	}, s.sid, m.Start); err != nil || known {
 		return err
 	}
-	again := min(max(s.last-m.Start, 0), m.End-m.Start)
+	again, err := b.again(s, m.Start, m.End)
+	if err != nil {
+		return err
+	}
 	if err := b.exec(`INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, m.Segment[:], m.End-m.Start,
 		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered, again); err != nil {
 		return err
@@ -324,6 +327,23 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		return b.exec(`INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, min(g.From, m.Start), string(g.Cause), int64(g.Lost))
 	}
 	return nil
+}
+
+// again returns how much of a segment, from its start, is not counted as covering: up to where any other that touches it
+// ends. Most begin where the last ended; others follow a clock that was set back.
+func (b *batch) again(s *stream, start, end int64) (int64, error) {
+	switch {
+	case start >= s.last:
+		return 0, nil
+	case s.longest > maxReach: // which others touch it is not found out at a bounded cost
+		return end - start, nil
+	}
+	had := int64(0)
+	err := b.query(`SELECT max(start + len) FROM segments WHERE sid = ? AND start > ? AND start < ?`, func(q *sqlite3.Stmt) bool {
+		had = q.ColumnInt64(0)
+		return false
+	}, s.sid, start-s.longest, end)
+	return max(min(had, end)-start, 0), err
 }
 
 // count adds a segment to the slots that it touches, or takes it away. What of it

@@ -16,8 +16,8 @@ const schemaVersion = 3
 // stream and start, so a day is read in one piece and appending touches one page
 // for each stream; leaf orders those that start at the same time. A removed
 // segment leaves the table; what was removed is a stretch in removed. Slots have sums, by the day of UTC (density.go). At most so much of
-// a slot is short of footage: a segment makes that less by what it has behind the end of all before it, the rest of it
-// was again; and more by as much when it is removed. So the segments of a slot that is full need not be read,
+// a slot is short of footage: a segment makes that less by what it has behind the end of all others; the rest of it
+// was again. And more by as much when it is removed. So the segments of a slot that is full need not be read,
 // whatever the clock did.
 const schema = `
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;

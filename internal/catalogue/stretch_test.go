@@ -148,3 +148,42 @@ func TestGapsOverlap(t *testing.T) {
 		t.Errorf("from far away %v, %v", o.Gaps, err)
 	}
 }
+
+// TestStretchesBehind: what is recorded after a clock was ahead for a while is full where it is whole, and only there.
+func TestStretchesBehind(t *testing.T) {
+	l := newLedger(t)
+	c, _, _ := newCatalogue(t, Options{})
+	base := (floor(t0, slot) + 1) * slot
+	add(t, l, seg(0, 10_000_000, 60))
+	for n := range 60 { // four slots, the third of which has a hole that is filled twice, but for a second
+		s := seg(byte(n+1), 0, 0)
+		s.Start = base + int64(n)*60e9
+		s.End = s.Start + 60e9
+		if n == 40 {
+			s.End -= 2e9
+		}
+		add(t, l, s)
+	}
+	for n := range 2 {
+		s := seg(byte(n+100), 0, 0)
+		s.Start = base + 41*60e9 - 2e9
+		s.End = s.Start + 1e9
+		add(t, l, s)
+	}
+	catchUp(t, c, l)
+	if err := c.read(func(r *conn) error {
+		sid, _, err := r.sid(str)
+		if err != nil {
+			return err
+		}
+		var none Timeline
+		list, _, err := r.stretches(sid, base, base+4*slot, &none)
+		want := []stretch{{Range{base, base + 2*slot}, true}, {Range{base + 2*slot, base + 3*slot}, false}, {Range{base + 3*slot, base + 4*slot}, true}}
+		if !slices.Equal(list, want) {
+			t.Errorf("%v, want %v", list, want)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
