@@ -289,17 +289,24 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		return err
 	}
 	m.End = max(m.End, m.Start)
-	known := false
-	if err := b.query(`SELECT id FROM segments WHERE sid = ? AND start = ?`, func(q *sqlite3.Stmt) bool {
-		known = known || bytes.Equal(q.ColumnRawBlob(0), m.Segment[:])
+	// Most begin where the last ended. Others follow a clock that was set back: what of them is behind the end of any other that
+	// touches them counts as covering, nothing where it is not found out at a bounded cost which those are.
+	known, had, since, till := false, m.Start, m.Start-1, m.Start+1
+	if m.Start < s.last {
+		if s.longest > maxReach {
+			had = m.End
+		} else {
+			since, till = m.Start-max(s.longest, 1), max(m.End, till)
+		}
+	}
+	if err := b.query(`SELECT start, start + len, id FROM segments WHERE sid = ? AND start > ? AND start < ?`, func(q *sqlite3.Stmt) bool {
+		known = q.ColumnInt64(0) == m.Start && bytes.Equal(q.ColumnRawBlob(2), m.Segment[:])
+		had = max(had, q.ColumnInt64(1))
 		return !known
-	}, s.sid, m.Start); err != nil || known {
+	}, s.sid, since, till); err != nil || known {
 		return err
 	}
-	again, err := b.again(s, m.Start, m.End)
-	if err != nil {
-		return err
-	}
+	again := min(had, m.End) - m.Start
 	if err := b.exec(`INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, m.Segment[:], m.End-m.Start,
 		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered, again); err != nil {
 		return err
@@ -327,23 +334,6 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		return b.exec(`INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, min(g.From, m.Start), string(g.Cause), int64(g.Lost))
 	}
 	return nil
-}
-
-// again returns how much of a segment, from its start, is not counted as covering: up to where any other that touches it
-// ends. Most begin where the last ended; others follow a clock that was set back.
-func (b *batch) again(s *stream, start, end int64) (int64, error) {
-	switch {
-	case start >= s.last:
-		return 0, nil
-	case s.longest > maxReach: // which others touch it is not found out at a bounded cost
-		return end - start, nil
-	}
-	had := int64(0)
-	err := b.query(`SELECT max(start + len) FROM segments WHERE sid = ? AND start > ? AND start < ?`, func(q *sqlite3.Stmt) bool {
-		had = q.ColumnInt64(0)
-		return false
-	}, s.sid, start-s.longest, end)
-	return max(min(had, end)-start, 0), err
 }
 
 // count adds a segment to the slots that it touches, or takes it away. What of it
