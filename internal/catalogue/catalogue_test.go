@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -595,5 +596,29 @@ func TestOneState(t *testing.T) {
 	}
 	if at, _, err := c.Position(); err != nil || at != l.Size() {
 		t.Errorf("the next reader is at %d of %d: %v", at, l.Size(), err)
+	}
+}
+
+// TestRemovedBefore: a gap begins where the segment before it ended that is there, whether it was read in one
+// transaction with it or not.
+func TestRemovedBefore(t *testing.T) {
+	l := newLedger(t)
+	at, _, _ := newCatalogue(t, Options{})
+	stopped := seg(2, 60, 60)
+	stopped.EndCause = media.Stopped
+	crashed := seg(3, 300, 60)
+	crashed.Before = &ledger.Gap{Cause: media.Crash}
+	for _, leaf := range []any{seg(1, 0, 60), stopped, tomb(stopped, media.Retention), crashed, seg(4, 400, 60)} {
+		add(t, l, leaf)
+		catchUp(t, at, l)
+	}
+	whole, _, _ := newCatalogue(t, Options{})
+	catchUp(t, whole, l)
+	if err := whole.Equal(at); err != nil {
+		t.Error(err)
+	}
+	got, err := whole.Timeline(str, t0+60e9, t0+300e9, time.Second)
+	if i := slices.IndexFunc(got.Gaps, func(g Gap) bool { return g.Cause == media.Crash }); err != nil || i < 0 || got.Gaps[i].From != t0+60e9 {
+		t.Errorf("%v, %v", got.Gaps, err)
 	}
 }

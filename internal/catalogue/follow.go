@@ -215,8 +215,14 @@ type batch struct {
 
 type stream struct {
 	sid                       int64
-	segments, bytes, recorded int64 // changes
-	last, longest             int64 // newest end, longest segment
+	segments, bytes, recorded int64    // changes
+	last, longest             int64    // newest end, longest segment
+	newest                    int64    // no segment starts later
+	before                    struct { // the one that starts then, if it is known and there
+		ok    bool
+		end   int64
+		cause media.Cause
+	}
 }
 
 type dayKey struct{ sid, day int64 }
@@ -260,6 +266,7 @@ func (b *batch) stream(id media.StreamID, camera media.CameraID) (*stream, error
 	find := func() error {
 		return b.query(`SELECT sid, last, longest FROM streams WHERE stream = ?`, func(q *sqlite3.Stmt) bool {
 			s.sid, s.last, s.longest = q.ColumnInt64(0), q.ColumnInt64(1), q.ColumnInt64(2)
+			s.newest = s.last
 			return false
 		}, id[:])
 	}
@@ -289,8 +296,9 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		return err
 	}
 	m.End = max(m.End, m.Start)
-	// Most begin where the last ended. Others follow a clock that was set back: what of them is behind the end of any other that
-	// touches them counts as covering, nothing where it is not found out at a bounded cost which those are.
+	// Most begin where the last ended: nothing is asked for them. Others follow a clock that was set back: what of them is behind the end
+	// of any other that touches them counts as covering, nothing where it is not found out at a bounded cost which those are.
+	follows := m.Start > s.newest && m.Start >= s.last
 	known, had, since, till := false, m.Start, m.Start-1, m.Start+1
 	if m.Start < s.last {
 		if s.longest > maxReach {
@@ -299,12 +307,14 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 			since, till = m.Start-max(s.longest, 1), max(m.End, till)
 		}
 	}
-	if err := b.query(`SELECT start, start + len, id FROM segments WHERE sid = ? AND start > ? AND start < ?`, func(q *sqlite3.Stmt) bool {
-		known = q.ColumnInt64(0) == m.Start && bytes.Equal(q.ColumnRawBlob(2), m.Segment[:])
-		had = max(had, q.ColumnInt64(1))
-		return !known
-	}, s.sid, since, till); err != nil || known {
-		return err
+	if !follows {
+		if err := b.query(`SELECT start, start + len, id FROM segments WHERE sid = ? AND start > ? AND start < ?`, func(q *sqlite3.Stmt) bool {
+			known = q.ColumnInt64(0) == m.Start && bytes.Equal(q.ColumnRawBlob(2), m.Segment[:])
+			had = max(had, q.ColumnInt64(1))
+			return !known
+		}, s.sid, since, till); err != nil || known {
+			return err
+		}
 	}
 	again := min(had, m.End) - m.Start
 	if err := b.exec(`INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, m.Segment[:], m.End-m.Start,
@@ -317,7 +327,9 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 	g := m.Before
 	if g == nil || g.From == 0 { // unknown: since the segment before, and as that ended
 		from, ended := m.Start, media.Cause("")
-		if err := b.query(`SELECT start + len, cause FROM segments WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
+		if s.before.ok && m.Start > s.newest {
+			from, ended = s.before.end, s.before.cause
+		} else if err := b.query(`SELECT start + len, cause FROM segments WHERE sid = ? AND start < ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {
 			from, ended = q.ColumnInt64(0), cause(q.ColumnRawText(1))
 			return false
 		}, s.sid, m.Start); err != nil {
@@ -329,6 +341,9 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		case ended != "" && ended != media.CutLength && ended != media.CutCodec && m.Start-from > seam:
 			g = &ledger.Gap{Cause: ended, From: from}
 		}
+	}
+	if m.Start >= s.newest {
+		s.newest, s.before.ok, s.before.end, s.before.cause = m.Start, true, m.End, m.EndCause
 	}
 	if g != nil {
 		return b.exec(`INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)`, s.sid, m.Start, i, min(g.From, m.Start), string(g.Cause), int64(g.Lost))
@@ -390,6 +405,9 @@ func (b *batch) tombstone(i uint64, m ledger.TombstoneMeta) error {
 	}
 	if err := b.exec(`DELETE FROM segments WHERE sid = ? AND start = ? AND leaf = ?`, s.sid, m.Start, leaf); err != nil {
 		return err
+	}
+	if m.Start == s.newest {
+		s.before.ok = false
 	}
 	end := m.Start + length
 	s.segments, s.bytes, s.recorded = s.segments-1, s.bytes-size, s.recorded-length
