@@ -67,33 +67,38 @@ func TestPaced(t *testing.T) {
 	}
 }
 
-// TestPacedWakes: much is read before its time, so that a camera does not have to wait until then; little is not; and
-// a deadline is kept, also one that is set meanwhile.
-func TestPacedWakes(t *testing.T) {
+// pacedPair returns a connection that is read in a thousand hours again, and the camera at its other end.
+func pacedPair(t *testing.T) (nc, camera net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	nc, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if nc, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
-	camera, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { nc.Close() })
+	if camera, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer camera.Close()
+	t.Cleanup(func() { camera.Close() })
 	nc = pacing(nc)
 	pace(nc, 1000*time.Hour)
-	buf := make([]byte, 64<<10)
 	if _, err := camera.Write([]byte("little")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := nc.Read(buf); n != 6 || err != nil { // at once: nothing was read before
+	if n, err := nc.Read(make([]byte, 64)); n != 6 || err != nil { // at once: nothing was read before
 		t.Fatal(n, err)
 	}
+	return nc, camera
+}
+
+// TestPacedWakes: much is read before its time, so that a camera does not have to wait until then; little is not; and
+// a deadline is kept, also one that is set meanwhile.
+func TestPacedWakes(t *testing.T) {
+	nc, camera := pacedPair(t)
+	buf := make([]byte, 64<<10)
 	if _, err := camera.Write([]byte("more")); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +124,8 @@ func TestPacedWakes(t *testing.T) {
 		}
 		nc.SetReadDeadline(time.Unix(1, 0))
 	}()
-	for err = nil; err == nil; {
+	var err error
+	for err == nil {
 		_, err = nc.Read(buf)
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -129,30 +135,8 @@ func TestPacedWakes(t *testing.T) {
 
 // TestPacedFull: much that came while nobody waited is read at once, though no more comes that would wake.
 func TestPacedFull(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	nc, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	camera, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer camera.Close()
-	nc = pacing(nc)
-	pace(nc, 1000*time.Hour)
+	nc, camera := pacedPair(t)
 	buf := make([]byte, 64<<10)
-	if _, err := camera.Write([]byte("little")); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := nc.Read(buf); n != 6 || err != nil {
-		t.Fatal(n, err)
-	}
 	if _, err := camera.Write(make([]byte, lowWater)); err != nil {
 		t.Fatal(err)
 	}
@@ -160,10 +144,10 @@ func TestPacedFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; n < lowWater; time.Sleep(time.Millisecond) { // until all has come
+	for n, end := 0, time.Now().Add(10*time.Second); n < lowWater; time.Sleep(time.Millisecond) { // until all has come
 		raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d bytes of %d have come: %v", n, lowWater, err)
 		}
 	}
 	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
