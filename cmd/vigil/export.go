@@ -276,7 +276,8 @@ func copyBeside(w io.Writer, r io.Reader) (n int64, err error) {
 }
 
 // A steady writer sends to the disk what it was given while more comes, so that the
-// sync in the end has little left to wait for.
+// sync in the end has little left to wait for, and lets the system forget what is there: to find memory for
+// all of a long file can cost more than to write it.
 type steady struct {
 	f        *os.File
 	stop     context.CancelCauseFunc // told of an error
@@ -287,14 +288,29 @@ const steadyStep = 16 << 20
 
 func (s *steady) Write(b []byte) (int, error) {
 	n, err := s.f.Write(b)
-	if s.at += int64(n); s.at-s.sent >= steadyStep {
-		_ = unix.SyncFileRange(int(s.f.Fd()), s.sent, s.at-s.sent, unix.SYNC_FILE_RANGE_WRITE) // a hint: not every file system takes it
-		s.sent = s.at
+	if s.at += int64(n); err == nil && s.at-s.sent >= steadyStep {
+		err = s.step()
 	}
 	if err != nil {
 		s.stop(err)
 	}
 	return n, err
+}
+
+// step begins to write the last step and waits for the one before.
+func (s *steady) step() error {
+	fd := int(s.f.Fd())
+	before := max(0, s.sent-steadyStep)
+	err := unix.SyncFileRange(fd, s.sent, s.at-s.sent, unix.SYNC_FILE_RANGE_WRITE)
+	if err == nil && before < s.sent { // the whole of it: fdatasync does not tell again of an error that this told of
+		err = unix.SyncFileRange(fd, before, s.sent-before, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		_ = unix.Fadvise(fd, before, s.sent-before, unix.FADV_DONTNEED) // a hint
+	}
+	s.sent = s.at
+	if errors.Is(err, unix.ESPIPE) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // no disk, or one that writes as it likes
+	}
+	return os.NewSyscallError("sync_file_range", err)
 }
 
 // stamp prints an instant as the log does.

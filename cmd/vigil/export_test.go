@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -101,6 +102,44 @@ func TestCopyBesideReadsOn(t *testing.T) {
 	w.after = sync.OnceFunc(func() { <-read })
 	if n, err := copyBeside(&w, r); n != 2*piece || !errors.Is(err, context.Canceled) || w.Len() != 2*piece {
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// TestSteadyTells: a disk that cannot keep what it took stops the export while it comes, not in the end.
+func TestSteadyTells(t *testing.T) {
+	if testing.Short() || os.Geteuid() != 0 {
+		t.Skip("needs root, to mount, and a second; run as root on the build machine and in CI")
+	}
+	thin, disk := t.TempDir(), t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s %v: %v: %s", name, args, err, out)
+		}
+	}
+	run("mount", "-t", "tmpfs", "-o", "size=24m", "thin", thin) // the disk says it has 256 MB, and has 24
+	t.Cleanup(func() { run("umount", thin) })
+	image := filepath.Join(thin, "image")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20)); err != nil {
+		t.Fatal(err)
+	}
+	run("mkfs.ext4", "-q", "-O", "^has_journal", image)
+	run("mount", "-o", "loop", image, disk)
+	t.Cleanup(func() { run("umount", disk) })
+	for _, x := range []struct {
+		size int64
+		want error
+	}{{16<<20 + 1, nil}, {128 << 20, unix.ENOSPC}} {
+		f, err := os.Create(filepath.Join(disk, "a.mp4"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told error
+		_, err = copyBeside(&steady{f: f, stop: func(err error) { told = err }}, io.LimitReader(zeros{}, x.size))
+		if !errors.Is(err, x.want) || !errors.Is(told, x.want) {
+			t.Errorf("%d bytes: %v, told %v, want %v", x.size, err, told, x.want)
+		}
+		f.Close()
 	}
 }
 

@@ -318,16 +318,20 @@ func (x *archive) export() {
 		x.b.ReportMetric(float64(n)/1e6/took.Seconds(), "MB/s-"+name)
 	}
 
+	read := func(to io.Writer) (n int64) {
+		for _, name := range files {
+			f, err := os.Open(name)
+			x.must(err)
+			k, err := io.CopyBuffer(struct{ io.Writer }{to}, f, make([]byte, 1<<20))
+			x.must(err)
+			n += k
+			f.Close()
+		}
+		return n
+	}
 	cold()
 	at := time.Now()
-	for _, name := range files {
-		f, err := os.Open(name)
-		x.must(err)
-		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, f, make([]byte, 1<<20))
-		x.must(err)
-		size += n
-		f.Close()
-	}
+	size = read(io.Discard)
 	if size < 1e9 {
 		x.b.Fatalf("%d files of %d bytes in %s", len(files), size, folder)
 	}
@@ -342,6 +346,16 @@ func (x *archive) export() {
 	}
 	x.must(unix.Fdatasync(int(f.Fd())))
 	rate("disk-write", size, time.Since(at))
+	f.Close()
+	x.must(os.Remove(out))
+
+	cold()
+	at = time.Now()
+	f, err = os.Create(out)
+	x.must(err)
+	read(f)
+	x.must(unix.Fdatasync(int(f.Fd())))
+	rate("disk-copy", size, time.Since(at))
 	f.Close()
 	x.must(os.Remove(out))
 

@@ -76,6 +76,9 @@ type File interface {
 	// reports write errors anywhere on it since the file was opened or since
 	// the last Syncfs through it. Keep one file open for it.
 	Syncfs() error
+	// Forget lets the system drop what it holds of the file in memory and is durable: who reads or
+	// writes much that is not wanted again soon leaves the memory to what is. Nothing else changes.
+	Forget()
 }
 
 // A Disk describes a file system.

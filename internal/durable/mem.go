@@ -621,6 +621,8 @@ func (h *handle) Sync() error {
 	return err
 }
 
+func (h *handle) Forget() {}
+
 func (h *handle) Syncfs() error {
 	all := func(file func(*node)) {
 		for _, v := range h.m.moves {

@@ -125,6 +125,10 @@ func (f file) Syncfs() error {
 	return f.control("syncfs", unix.Syncfs)
 }
 
+func (f file) Forget() {
+	_ = f.control("fadvise", func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) }) // a hint
+}
+
 func (f file) control(op string, call func(int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {

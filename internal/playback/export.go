@@ -2,7 +2,6 @@ package playback
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +70,7 @@ func (x *Export) make(ctx context.Context, w io.Writer, progress func(done int64
 	p := x.plan
 	out := newPipe(w, x.made, cancel)
 	out.write(x.head)
-	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(), end: p.Start, gaps: slices.Clone(p.Gaps)}
+	m := &exporting{Export: x, movie: fmp4.NewMovie(p.From, p.To), cursor: p.cursor(true), end: p.Start, gaps: slices.Clone(p.Gaps)}
 	defer m.cursor.close()
 	err := m.run(ctx, out, progress)
 	var moov []byte
@@ -207,22 +206,12 @@ func blank(b []byte, f *fmp4.Fragment, to media.Ticks) {
 	}
 }
 
-// WriteTo makes the whole file and its SHA-256 at once; it is Export with a
-// hash beside the writer.
-func (p *Plan) WriteTo(ctx context.Context, w io.Writer, progress func(done int64)) (x *Export, sum [32]byte, err error) {
-	h := sha256.New()
-	if x, err = p.Export(ctx, io.MultiWriter(w, h), progress); err == nil {
-		h.Sum(sum[:0])
-	}
-	return x, sum, err
-}
-
 // Open returns the file for reading from any place: http.ServeContent takes
 // it. It belongs to one goroutine. Reading ends with ErrChanged where the record no longer gives
 // the bytes that the export was made of: a file is never silently another. While the file is being made, reading
 // waits for what comes next, and ends with the error that ends the making.
 func (x *Export) Open(ctx context.Context) *Download {
-	d := &Download{ctx: ctx, x: x, cursor: x.plan.cursor()}
+	d := &Download{ctx: ctx, x: x, cursor: x.plan.cursor(true)}
 	x.made.open(d)
 	return d
 }

@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"vigil/internal/durable"
 	"vigil/internal/media"
 	"vigil/internal/store/segment"
 )
@@ -208,16 +207,17 @@ func TestExportWithoutSound(t *testing.T) {
 	r.play(f, dawn, func(n int) bool { return n%3 == 0 })
 	r.end(media.Shutdown)
 	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+f.length, false))
-	name := filepath.Join(t.TempDir(), "silent.mp4")
-	x, _, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := must(os.ReadFile(name))
+	var made bytes.Buffer
+	x := must(plan.Export(context.Background(), &made, nil))
+	file := made.Bytes()
 	for i, u := range f.units {
 		if got, want := bytes.Contains(file, u.Data), u.Track == 1; got != want && len(u.Data) > 16 {
 			t.Errorf("unit %d of track %d: %v", i, u.Track, got)
 		}
+	}
+	name := filepath.Join(t.TempDir(), "silent.mp4")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if p := ffprobe(t, name); len(p.Streams) != 1 {
 		t.Errorf("%d streams", len(p.Streams))
@@ -273,6 +273,31 @@ func (l *library) spoil(row, record int) {
 	l.files[id][r.Index()[record-1].Offset+100] ^= 1
 }
 
+// TestForgets: an export leaves the system's memory to others, a player does not: others watch the same.
+func TestForgets(t *testing.T) {
+	l, _ := pictures(t)
+	plan := must(l.player().Collect(context.Background(), l.stream, dawn, dawn+12*second, true))
+	var x *Export
+	for _, step := range []struct {
+		name string
+		do   func() error
+		want int
+	}{
+		{"play", func() error { return plan.Play(context.Background(), func(Piece) error { return nil }) }, 0},
+		{"export", func() (err error) { x, err = plan.Export(context.Background(), io.Discard, nil); return err }, len(l.rows)},
+		{"download", func() error {
+			d := x.Open(context.Background())
+			_, err := io.Copy(io.Discard, d)
+			return errors.Join(err, d.Close())
+		}, len(l.rows)},
+	} {
+		l.forgot = 0
+		if err := step.do(); err != nil || l.forgot != step.want {
+			t.Errorf("%s: %d of %d segments forgotten, %v", step.name, l.forgot, step.want, err)
+		}
+	}
+}
+
 // TestDownload: any part of the file, in any order, is what Export wrote;
 // also where something is damaged, and at the edges.
 func TestDownload(t *testing.T) {
@@ -301,12 +326,9 @@ func TestDownload(t *testing.T) {
 				followed <- b
 			}()
 			var whole bytes.Buffer
-			x, sum, err := plan.WriteTo(context.Background(), &whole, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			x := must(plan.Export(context.Background(), &whole, nil))
 			file := whole.Bytes()
-			if sum != sha256.Sum256(file) || x.Size != int64(len(file)) {
+			if x.Size != int64(len(file)) {
 				t.Errorf("%d bytes, said %d", len(file), x.Size)
 			}
 			if err := growing.make(context.Background(), io.Discard, nil); err != nil {

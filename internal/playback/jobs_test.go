@@ -1,13 +1,10 @@
 package playback
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -260,35 +257,6 @@ func TestJobsAreBounded(t *testing.T) {
 	}
 	if list := d.List(); len(list) != 3 || list[2].ID != (JobID{2}) {
 		t.Errorf("%d jobs with large tables", len(list))
-	}
-}
-
-// TestWriteFile: whole and durable, or not there.
-func TestWriteFile(t *testing.T) {
-	l, _ := pictures(t)
-	plan := must(l.player().Collect(context.Background(), l.stream, at(0), at(30), true))
-	dir := t.TempDir()
-	name := filepath.Join(dir, "a.mp4")
-	x, sum, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := must(durable.ReadFile(durable.OS{}, name, 1<<20))
-	if int64(len(b)) != x.Size || sha256.Sum256(b) != sum {
-		t.Errorf("%d bytes", len(b))
-	}
-	if _, _, err := plan.WriteFile(context.Background(), durable.OS{}, name, nil); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("over a file: %v", err)
-	}
-	if again := must(durable.ReadFile(durable.OS{}, name, 1<<20)); !bytes.Equal(again, b) {
-		t.Error("the file is another")
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	if _, _, err := plan.WriteFile(ctx, durable.OS{}, filepath.Join(dir, "b.mp4"), func(int64) { cancel() }); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	if list := must(durable.OS{}.ReadDir(dir)); len(list) != 1 {
-		t.Errorf("left behind: %v", list)
 	}
 }
 

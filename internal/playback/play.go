@@ -13,15 +13,19 @@ import (
 // segment once. It belongs to one goroutine.
 type cursor struct {
 	plan *Plan
-	at   int // span that is open; -1: none
+	once bool // what is read is much, and will hardly be read again soon
+	at   int  // span that is open; -1: none
 	src  source
 	buf  []byte
 }
 
-func (p *Plan) cursor() *cursor { return &cursor{plan: p, at: -1} }
+func (p *Plan) cursor(once bool) *cursor { return &cursor{plan: p, once: once, at: -1} }
 
 func (c *cursor) close() {
 	if c.at >= 0 {
+		if f, ok := c.src.Closer.(File); ok && c.once { // not one that is being written
+			f.Forget()
+		}
 		c.src.Close()
 	}
 	c.at = -1
@@ -76,7 +80,7 @@ type Piece struct {
 //
 //vigil:clause 5.2.8.2
 func (p *Plan) Play(ctx context.Context, fn func(Piece) error) error {
-	c := p.cursor()
+	c := p.cursor(false)
 	defer c.close()
 	var gap *Gap // since when nothing is shown
 	end := p.Start

@@ -47,6 +47,8 @@ type File interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
+	// Forget says that the file will not be read again soon.
+	Forget()
 }
 
 // A Live is the file of a segment that is not in the ledger yet.

@@ -46,6 +46,7 @@ type library struct {
 	files    map[media.SegmentID][]byte
 	gone     map[media.SegmentID]error
 	young    []*young
+	forgot   int // how often a file was not wanted again
 	open     int
 	reported []string
 
@@ -87,6 +88,12 @@ func (l *library) Stored(_ context.Context, stream media.StreamID, from, to int6
 type memory struct {
 	*bytes.Reader
 	l *library
+}
+
+func (m memory) Forget() {
+	m.l.mu.Lock()
+	defer m.l.mu.Unlock()
+	m.l.forgot++
 }
 
 func (m memory) Close() error {

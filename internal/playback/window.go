@@ -12,10 +12,11 @@ import (
 // chunks are written before they are added and not after, until they are dropped.
 type window struct {
 	moved    chan struct{} // 1; somebody read on
-	patience time.Duration // how long the making waits for those who read to be done with a chunk
+	patience time.Duration // how long the making waits for those who read, per chunk
 
 	mu    sync.Mutex
 	grown *sync.Cond
+	began time.Time           // guarded by mu; when the first chunk was shown
 	known int64               // guarded by mu; bytes of the file that can be read
 	over  bool                // guarded by mu; made, or never will be
 	err   error               // guarded by mu; why never
@@ -31,6 +32,9 @@ const patience = 20 * time.Millisecond
 // on record.
 const opening = 500 * time.Millisecond
 
+// pause is how long who was faster may rest: a disk takes much at once, and then nothing for a while.
+const pause = time.Second
+
 func newWindow() *window {
 	w := &window{moved: make(chan struct{}, 1), patience: patience, near: map[*Download]int64{}}
 	w.grown = sync.NewCond(&w.mu)
@@ -41,6 +45,9 @@ func newWindow() *window {
 func (w *window) add(b []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.known == 0 {
+		w.began = time.Now()
+	}
 	w.last = append(w.last, b)
 	w.known += int64(len(b))
 	w.grown.Broadcast()
@@ -60,10 +67,8 @@ func (w *window) drop() {
 		return n
 	}
 	if behind() > 0 {
-		wait := w.patience
-		if end == chunk {
-			wait += opening
-		}
+		due := time.Until(w.began) + opening + time.Duration(end/chunk)*w.patience
+		wait := max(w.patience, min(due, pause))
 		tired := time.NewTimer(wait)
 		defer tired.Stop()
 		for waiting := true; waiting && behind() > 0; {

@@ -26,6 +26,9 @@ func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.f.ReadAt(b, o
 // Size returns the length of the file in bytes.
 func (f *File) Size() int64 { return f.size }
 
+// Forget lets the system drop what it holds of the file in memory.
+func (f *File) Forget() { f.f.Forget() }
+
 // Close lets the file go.
 func (f *File) Close() error { return f.f.Close() }
 
