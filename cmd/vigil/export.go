@@ -219,6 +219,7 @@ func (e exportCmd) look(ctx context.Context, c *cli, cl *client, path string, wa
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	x.Why = nil // what is left out stays
 	if err := cl.call(ctx, "GET", path, nil, nil, x); err != nil {
 		return err
 	}

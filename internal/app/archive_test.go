@@ -232,7 +232,7 @@ func (x *archive) rebuild(leaves int) {
 func (x *archive) timelines(leaves int) {
 	var all []time.Duration
 	span := time.Duration(leaves/32) * time.Minute
-	for i := range 200 {
+	for i := range 1000 {
 		from := x.hour.Add(-7*24*time.Hour - span + time.Duration(i*7919)*time.Minute%max(span, time.Minute))
 		at := time.Now()
 		t := x.r.Timeline(x.r.Cameras[i%4], from, from.Add(24*time.Hour))

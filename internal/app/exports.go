@@ -101,6 +101,8 @@ func (e exports) export(j playback.Job) web.Export {
 		x.Gaps = append(x.Gaps, web.Gap{From: g.From.Time(), To: g.To.Time(), Cause: g.Cause, Lost: g.Lost})
 	}
 	switch {
+	case j.Held:
+		x.Why = text.Note{Code: "export.held"}
 	case errors.Is(j.Err, playback.ErrChanged):
 		x.Why = text.Note{Code: "export.changed"}
 	case j.Err != nil:

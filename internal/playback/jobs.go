@@ -42,6 +42,7 @@ type Job struct {
 	Part     int         // 1; 2 and on are made by themselves when a range does not fit in one file
 	By       actor.Actor
 	State    State
+	Held     bool    // it waits until files of the same order before it are fetched
 	Progress float64 // 0 to 1
 	Size     int64   // bytes of the file; once done
 	SHA256   [32]byte
@@ -144,7 +145,9 @@ func (j *Jobs) add(x Job, further bool) (Job, error) {
 		return Job{}, fmt.Errorf("start an export of %v: %w", x.Stream, ErrTooMany)
 	}
 	x.ID, x.State, x.Created = media.NewID[jobTag](), Waiting, j.now()
-	j.list = append(j.list, &job{Job: x})
+	y := &job{Job: x}
+	j.list = append(j.list, y)
+	x = j.shown(y)
 	j.mu.Unlock()
 	j.save()
 	j.watch(x)
@@ -170,6 +173,13 @@ func (j *Jobs) ahead(x *job) bool {
 		}
 	}
 	return x.Part > 1 && n >= maxAhead
+}
+
+// shown is a job as others see it.
+func (j *Jobs) shown(x *job) Job {
+	was := x.Job
+	was.Held = x.State == Waiting && j.ahead(x)
+	return was
 }
 
 // follows tells whether a job is the further file of another.
@@ -226,7 +236,7 @@ func (j *Jobs) List() (list []Job) {
 	defer j.mu.Unlock()
 	j.expire()
 	for _, x := range slices.Backward(j.list) {
-		list = append(list, x.Job)
+		list = append(list, j.shown(x))
 	}
 	return list
 }
@@ -248,7 +258,7 @@ func (j *Jobs) Get(id JobID) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	return j.list[i].Job, nil
+	return j.shown(j.list[i]), nil
 }
 
 // Remove cancels a job that has not ended, and takes one that has from the
@@ -429,6 +439,9 @@ func (j *Jobs) make(ctx context.Context, x *job) {
 			j.end(x, Failed)
 		}
 	})
+	if y, err := j.Get(next.ID); err == nil && y.Held { // by this
+		j.watch(y)
+	}
 }
 
 // had returns the further file that a job had before a restart, unless that begins elsewhere now.
@@ -450,7 +463,7 @@ func (j *Jobs) had(x *job, from media.Ticks) Job {
 func (j *Jobs) set(x *job, change func()) {
 	j.mu.Lock()
 	change()
-	was := x.Job
+	was := j.shown(x)
 	j.mu.Unlock()
 	j.watch(was)
 }

@@ -111,6 +111,51 @@ func TestFurtherFiles(t *testing.T) {
 	})
 }
 
+// An order of very many files waits until some of them are fetched, and says so.
+func TestHeld(t *testing.T) {
+	l := newLibrary(t)
+	larger := slices.Clone(justPictures)
+	larger[0].Width++
+	for s := range 2 * maxAhead {
+		r := l.record([][]media.Track{justPictures, larger}[s%2])
+		r.begin(nil)
+		r.add(gop(at(float64(s))))
+		r.end(media.CutCodec)
+	}
+	d := NewJobs(l.player(), func(Job) {})
+	var told []int // parts that were said to be held
+	d.watch = func(x Job) {
+		if x.Held {
+			told = append(told, x.Part)
+		}
+	}
+	c := newCounter(t, l)
+	c.ask(d, 2*maxAhead)
+	for done := maxAhead; done < maxAhead+3; done++ {
+		c.all(d)
+		list := d.List()
+		if len(list) != done+1 || !list[0].Held || list[0].State != Waiting || list[0].Part != done+1 || !must(d.Get(list[0].ID)).Held {
+			t.Fatalf("%d files done: %d in the list, the last %+v", done, len(list), list[0])
+		}
+		for _, x := range list[1:] {
+			if x.Held || x.State != Done {
+				t.Errorf("part %d: %+v", x.Part, x)
+			}
+		}
+		if want := done - maxAhead + 1; len(told) != want || told[want-1] != done+1 {
+			t.Errorf("told of parts %d", told)
+		}
+		f, _, err := d.Open(context.Background(), list[1].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if must(d.Get(list[0].ID)).Held {
+			t.Error("still held after one is fetched")
+		}
+	}
+}
+
 // After a restart what was done makes room and waits behind what is asked for now, as before it;
 // expired orders take no place from others.
 func TestKeptMakeRoom(t *testing.T) {

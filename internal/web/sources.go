@@ -198,7 +198,7 @@ type Export struct {
 	FileName string    // once running
 	SHA256   []byte    // of the file, once done
 	Gaps     []Gap
-	Why      text.Note // when it failed: its text is export.<code>
+	Why      text.Note // it failed, or waits although nothing else is made
 	By       string
 	Created  time.Time
 	Expires  time.Time
