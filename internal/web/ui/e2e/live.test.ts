@@ -72,6 +72,16 @@ test('small it is the second stream, large the main one, with zoom; Escape goes 
   await until(page, 'the keyboard where it was', () => page.evaluate(() => document.activeElement?.getAttribute('aria-label') === 'Show Gate 門口 large'))
 })
 
+test('a live picture that has fallen behind comes near to now again', async () => {
+  const which = `[data-tile="${ids.gate}"] video`
+  await until(page, 'a live picture', async () => apart((await clock(page, 5, which)).shown, Date.now()) < 2000)
+  const late = () => page.locator(which).evaluate((v: HTMLVideoElement) => v.buffered.end(v.buffered.length - 1) - v.currentTime)
+  await page.locator(which).evaluate((v: HTMLVideoElement) => (v.currentTime = v.buffered.end(v.buffered.length - 1) - 1.2))
+  await until(page, 'the picture behind', async () => (await late()) > 0.8)
+  await until(page, 'the picture near to now', async () => (await late()) < 0.6)
+  await until(page, 'the usual speed', () => page.locator(which).evaluate((v: HTMLVideoElement) => v.playbackRate === 1))
+})
+
 // A measurement, so not among the tests: `make bench` runs it.
 test.runIf(process.env.VIGIL_BENCH)('how long after it was filmed a live picture is on the screen', async () => {
   for (const [name, place, which] of [['one of four', 'live', `[data-tile="${ids.gate}"] video`], ['large', 'live?camera=' + ids.gate, 'video'], ['beside its timeline', 'watch/' + ids.gate, 'video']] as const) {

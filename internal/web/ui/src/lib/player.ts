@@ -34,6 +34,10 @@ const unread = 8000 // ms after which an answer that is not read on is given bac
 const behind = 30 // seconds kept behind it
 const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
+const firstSlack = 0.6 // the same, before anything was seen
+const lowest = 10 // looks over which the least that is fetched ahead counts, live: pieces come at once and are played little by little
+const cushion = { least: 0.15, most: 1 } // seconds fetched ahead that live keeps; where it ran dry, more
+const hurry = { from: 0.1, most: 0.25 } // seconds beyond that from which on it goes faster, and by how much at most
 const gapStep = 0.05
 const lead = 1000 // ms of media time before the first picture
 const maxPictures = 6000 // a minute at 60 a second, and more
@@ -63,6 +67,9 @@ export class Player {
   private reach = firstReach
   private goal: number | undefined // media time
   private pictures: number[] = [] // media times of those that are fetched, in the order in which they are shown
+  private low: number[] = [] // seconds ahead at the last looks, live
+  private cushion = cushion.least
+  private seen = false // something of this live picture
   private timer: ReturnType<typeof setInterval>
   private kept = false // to a clock that others have too
   private from = 0 // the instant from which on all was fetched, and is kept in the buffer
@@ -84,6 +91,7 @@ export class Player {
     video.addEventListener('loadedmetadata', this.reachGoal)
     video.addEventListener('loadeddata', this.shown)
     video.addEventListener('seeked', this.shown)
+    video.addEventListener('waiting', this.ranDry)
     video.addEventListener('error', this.gaveUp)
   }
 
@@ -207,6 +215,9 @@ export class Player {
     this.goal = undefined
     this.pictures = []
     this.clocks = []
+    this.low = []
+    this.cushion = cushion.least
+    this.seen = false
     this.dry = false
     this.from = from ?? 0
     this.report({ kind: 'loading' })
@@ -460,15 +471,39 @@ export class Player {
     return true
   }
 
+  /** What held live up once, a slow start or a net that stood still, is made up: a little faster, until there is no more ahead than it needs. */
+  private keepUp(ahead: number): void {
+    const v = this.video
+    if (v.defaultPlaybackRate !== 1 || this.goal !== undefined) return
+    this.low = [...this.low, ahead].slice(-lowest)
+    const over = Math.min(...this.low) - this.cushion
+    const fast = this.low.length === lowest && over > (v.playbackRate > 1 ? 0 : hurry.from)
+    const rate = fast ? 1 + Math.min(hurry.most, over / 2) : 1
+    if (v.playbackRate !== rate) v.playbackRate = rate
+  }
+
+  /** What is live came later than it was needed: more is kept ahead from now on. */
+  private ranDry = () => {
+    if (!this.live || !this.seen || this.goal !== undefined || this.video.seeking) return
+    this.cushion = Math.min(cushion.most, this.cushion * 2)
+    this.low = []
+  }
+
   /** Steps over gaps, and keeps live close to now. */
   private tend(): void {
     this.reachGoal()
     const { buffered: b, currentTime: at, paused } = this.video
     if (!b.length || paused || !this.origin || this.kept) return
     const newest = b.end(b.length - 1)
-    if (this.live && newest - at > liveSlack) {
-      this.go(newest - liveDelay)
-      return
+    if (this.live && this.video.readyState >= 2) {
+      const slack = this.seen ? liveSlack : firstSlack
+      this.seen = true
+      if (newest - at > slack) {
+        this.low = []
+        this.go(newest - liveDelay)
+        return
+      }
+      this.keepUp(newest - at)
     }
     for (let i = 0; i < b.length; i++) {
       if (at < b.start(i)) {
