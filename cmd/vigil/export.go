@@ -156,9 +156,14 @@ func (e exportCmd) fetch(ctx context.Context, c *cli, cl *client, f *os.File, x 
 		}
 	}()
 	path := "/exports/" + url.PathEscape(x.ID)
+	told := false
 	for wait := time.Millisecond; x.State == "waiting"; wait = min(2*wait, lookEvery) { // who is there when it begins is given what is made, and the record is read once
 		if err := e.look(ctx, c, cl, path, wait, x); err != nil {
 			return err
+		}
+		if x.Why != nil && !told && !c.JSON {
+			told = true
+			fmt.Fprintf(os.Stderr, "\r%s\n", x.Why.Text)
 		}
 	}
 	var n int64
@@ -311,7 +316,10 @@ func (s *steady) step() error {
 	if errors.Is(err, unix.ESPIPE) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil // no disk, or one that writes as it likes
 	}
-	return os.NewSyscallError("sync_file_range", err)
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: s.f.Name(), Err: err}
+	}
+	return nil
 }
 
 // stamp prints an instant as the log does.

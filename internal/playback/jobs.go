@@ -168,7 +168,8 @@ func (j *Jobs) poke() {
 func (j *Jobs) ahead(x *job) bool {
 	n := 0
 	for _, y := range j.list {
-		if y.State == Done && !y.fetched && y.By.Kind == x.By.Kind && y.By.Name == x.By.Name && y.Stream == x.Stream && y.To == x.To && y.Sound == x.Sound {
+		there := y.State == Done || y.again && (y.State == Waiting || y.State == Running) // or will be, after a restart
+		if there && !y.fetched && y.By.Kind == x.By.Kind && y.By.Name == x.By.Name && y.Stream == x.Stream && y.To == x.To && y.Sound == x.Sound {
 			n++
 		}
 	}
@@ -178,7 +179,7 @@ func (j *Jobs) ahead(x *job) bool {
 // shown is a job as others see it.
 func (j *Jobs) shown(x *job) Job {
 	was := x.Job
-	was.Held = x.State == Waiting && j.ahead(x)
+	was.Held = x.State == Waiting && !x.again && j.ahead(x)
 	return was
 }
 
@@ -226,6 +227,7 @@ func (j *Jobs) expire() {
 		}
 		if !x.Expires.IsZero() && now.After(x.Expires) || x.export != nil && tables > maxTables {
 			j.drop(i)
+			j.poke() // one may wait for those of its order to be fetched
 		}
 	}
 }
@@ -319,9 +321,13 @@ func (j *Jobs) Open(ctx context.Context, id JobID) (*Download, Job, error) {
 		j.mu.Lock()
 	}
 	was, export := x.Job, x.export
-	x.fetched = x.fetched || export != nil
+	first := export != nil && !x.fetched
+	x.fetched = x.fetched || first
 	j.mu.Unlock()
 	j.poke()
+	if first {
+		j.save() // it makes room for further files of its order, after a restart too
+	}
 	switch {
 	case was.State == Failed && errors.Is(was.Err, ErrChanged):
 		return nil, was, was.Err

@@ -24,6 +24,7 @@ type order struct {
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires,omitzero"`
 	Done    bool           `json:"done"`
+	Fetched bool           `json:"fetched,omitempty"`
 	Next    JobID          `json:"next,omitzero"`
 	Edge    *edge          `json:"edge,omitempty"`   // once done: where it ended then
 	SHA256  []byte         `json:"sha256,omitempty"` // and what it was
@@ -55,7 +56,7 @@ func (j *Jobs) Keep(file document.File, failed func(error)) error {
 	defer j.mu.Unlock()
 	j.file, j.failed = &file, failed
 	for _, o := range list[:min(len(list), maxJobs)] {
-		j.list = append(j.list, &job{again: o.Done, next: o.Next, edge: o.Edge, sum: o.SHA256, Job: Job{
+		j.list = append(j.list, &job{again: o.Done, fetched: o.Fetched, next: o.Next, edge: o.Edge, sum: o.SHA256, Job: Job{
 			ID: o.ID, Camera: o.Camera, Stream: o.Stream, From: o.From, To: o.To, Sound: o.Sound, Part: o.Part, By: o.By,
 			State: Waiting, Created: o.Created, Expires: o.Expires,
 		}})
@@ -82,7 +83,7 @@ func (j *Jobs) save() {
 		if !done { // stopped by the end of Run
 			expires = time.Time{}
 		}
-		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, expires, done, next, x.edge, x.sum})
+		list = append(list, order{x.ID, x.Camera, x.Stream, x.From, x.To, x.Sound, x.Part, x.By, x.Created, expires, done, x.fetched, next, x.edge, x.sum})
 	}
 	file, failed := j.file, j.failed
 	j.mu.Unlock()

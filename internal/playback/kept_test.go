@@ -122,14 +122,14 @@ func TestHeld(t *testing.T) {
 		r.add(gop(at(float64(s))))
 		r.end(media.CutCodec)
 	}
-	d := NewJobs(l.player(), func(Job) {})
+	c := newCounter(t, l)
+	d := c.open()
 	var told []int // parts that were said to be held
 	d.watch = func(x Job) {
 		if x.Held {
 			told = append(told, x.Part)
 		}
 	}
-	c := newCounter(t, l)
 	c.ask(d, 2*maxAhead)
 	for done := maxAhead; done < maxAhead+3; done++ {
 		c.all(d)
@@ -153,6 +153,55 @@ func TestHeld(t *testing.T) {
 		if must(d.Get(list[0].ID)).Held {
 			t.Error("still held after one is fetched")
 		}
+	}
+
+	// After a restart the same: what was fetched makes room. What is made again is not held, whatever was fetched.
+	c.all(d)
+	had := d.List()[0].Part
+	d = c.open()
+	for {
+		for _, x := range d.List() {
+			if x.Held && x.Part != had {
+				t.Errorf("part %d is said to be held", x.Part)
+			}
+		}
+		x, ctx, cancel := d.next(context.Background())
+		if x == nil {
+			break
+		}
+		d.make(ctx, x)
+		cancel()
+	}
+	list := d.List()
+	i := slices.IndexFunc(list, func(x Job) bool { return x.Held })
+	if len(list) != had || i < 0 {
+		t.Fatalf("after a restart %d files, %d before; held: %d", len(list), had, i)
+	}
+	held := list[i]
+	for _, x := range list {
+		if x.State != Done || x.Part >= maxAhead { // those were fetched before
+			continue
+		}
+		f, _, err := d.Open(context.Background(), x.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		break
+	}
+	if must(d.Get(held.ID)).Held {
+		t.Error("what was fetched before the restart counts as not fetched")
+	}
+
+	// What expires makes room too, and whoever makes files hears of it.
+	d = c.open()
+	c.all(d)
+	for len(d.wake) > 0 {
+		<-d.wake
+	}
+	d.now = func() time.Time { return time.Now().Add(keepJobs + time.Minute) }
+	if d.List(); len(d.wake) == 0 {
+		t.Error("nobody is woken when files expire")
 	}
 }
 

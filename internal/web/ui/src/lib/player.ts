@@ -36,7 +36,7 @@ const liveDelay = 0.35 // seconds behind the newest picture, live
 const liveSlack = 1.5 // more than this behind: jump
 const firstSlack = 0.6 // the same, before anything was seen
 const lowest = 10 // looks over which the least that is fetched ahead counts, live: pieces come at once and are played little by little
-const cushion = { least: 0.15, most: 1 } // seconds fetched ahead that live keeps; where it ran dry, more
+const cushion = { least: 0.15, most: 1, less: 0.0005 } // seconds fetched ahead that live keeps; where it ran dry more, which goes back by so much at each look
 const hurry = { from: 0.1, most: 0.25 } // seconds beyond that from which on it goes faster, and by how much at most
 const gapStep = 0.05
 const lead = 1000 // ms of media time before the first picture
@@ -315,6 +315,7 @@ export class Player {
     this.video.removeEventListener('loadedmetadata', this.reachGoal)
     this.video.removeEventListener('loadeddata', this.shown)
     this.video.removeEventListener('seeked', this.shown)
+    this.video.removeEventListener('waiting', this.ranDry)
     this.video.removeEventListener('error', this.gaveUp)
     this.stop()
   }
@@ -475,6 +476,7 @@ export class Player {
   private keepUp(ahead: number): void {
     const v = this.video
     if (v.defaultPlaybackRate !== 1 || this.goal !== undefined) return
+    this.cushion = Math.max(cushion.least, this.cushion - cushion.less)
     this.low = [...this.low, ahead].slice(-lowest)
     const over = Math.min(...this.low) - this.cushion
     const fast = this.low.length === lowest && over > (v.playbackRate > 1 ? 0 : hurry.from)
@@ -487,6 +489,7 @@ export class Player {
     if (!this.live || !this.seen || this.goal !== undefined || this.video.seeking) return
     this.cushion = Math.min(cushion.most, this.cushion * 2)
     this.low = []
+    if (this.video.defaultPlaybackRate === 1) this.video.playbackRate = 1
   }
 
   /** Steps over gaps, and keeps live close to now. */
@@ -498,9 +501,9 @@ export class Player {
     if (this.live && this.video.readyState >= 2) {
       const slack = this.seen ? liveSlack : firstSlack
       this.seen = true
-      if (newest - at > slack) {
+      if (newest - at > slack + this.cushion - cushion.least) {
         this.low = []
-        this.go(newest - liveDelay)
+        this.go(newest - Math.max(liveDelay, this.cushion))
         return
       }
       this.keepUp(newest - at)
