@@ -125,6 +125,7 @@ test('a layout is arranged, kept on the recorder, deleted and brought back', asy
   await shot('live-arrange')
   await page.getByRole('button', { name: 'Save' }).click()
   await until(page, 'the layout', async () => (await order()).length === 3)
+  await page.waitForURL(/#live\/./) // the address says which
   expect(await page.getByLabel('Layout').inputValue()).not.toBe('')
   await page.reload()
   await until(page, 'the layout after a reload', async () => (await order()).length === 3)
