@@ -473,11 +473,11 @@ export class Player {
   }
 
   /** What held live up once, a slow start or a net that stood still, is made up: a little faster, until there is no more ahead than it needs. */
-  private keepUp(ahead: number): void {
+  private keepUp(left: number): void {
     const v = this.video
     if (v.defaultPlaybackRate !== 1 || this.goal !== undefined) return
     this.cushion = Math.max(cushion.least, this.cushion - cushion.less)
-    this.low = [...this.low, ahead].slice(-lowest)
+    this.low = [...this.low, left].slice(-lowest)
     const over = Math.min(...this.low) - this.cushion
     const fast = this.low.length === lowest && over > (v.playbackRate > 1 ? 0 : hurry.from)
     const rate = fast ? 1 + Math.min(hurry.most, over / 2) : 1
