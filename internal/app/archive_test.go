@@ -53,7 +53,7 @@ func BenchmarkArchive(b *testing.B) {
 	if err := r.Call("POST", "/setup", map[string]string{"code": r.Greeted.Code, "name": "amy", "password": password}, nil); err != nil {
 		b.Fatal(err)
 	}
-	keep(r, 0) // an archive of months would be removed meanwhile, one of hours would not
+	r.Settings(func(storage map[string]any) { storage["retentionDays"] = 0 }) // an archive of months would be removed meanwhile, one of hours would not
 	if err := r.Stop(); err != nil {
 		b.Fatal(err)
 	}
@@ -62,22 +62,14 @@ func BenchmarkArchive(b *testing.B) {
 	for b.Loop() {
 		x.start()
 		x.rebuild(leaves)
-		if n := x.days("day", leaves); n > 0 {
-			b.Fatalf("%d days without footage", n)
-		}
+		x.days(leaves)
 		x.months()
 		x.instants(min(leaves/100, 10_000) - 60)
 		x.export()
-		x.removing(leaves)
 		if err := r.Stop(); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-// keep says for how many days footage is kept; 0: for all.
-func keep(r *rig.Rig, days int) {
-	r.Settings(func(storage map[string]any) { storage["retentionDays"] = days })
 }
 
 const password = "Lantern-Harbour-42"
@@ -239,8 +231,8 @@ func (x *archive) rebuild(leaves int) {
 }
 
 // days measures what the page asks for: a day of one camera with what lies around it. And in turn, on the same connection,
-// who one is, which costs next to nothing: what the machine itself takes. It returns how many days had no footage.
-func (x *archive) days(name string, leaves int) (empty int) {
+// who one is, which costs next to nothing: what the machine itself takes.
+func (x *archive) days(leaves int) {
 	client := x.browser(false)
 	var all, least []time.Duration
 	span := time.Duration(leaves/32) * time.Minute
@@ -255,12 +247,11 @@ func (x *archive) days(name string, leaves int) (empty int) {
 		t := x.timeline(client, i%4, from, from.Add(24*time.Hour))
 		all = append(all, time.Since(at))
 		if len(t.Ranges) == 0 {
-			empty++
+			x.b.Fatalf("nothing of %v", from)
 		}
 	}
-	x.spread(name, all)
-	x.spread(name+"-least", least)
-	return empty
+	x.spread("day", all)
+	x.spread("day-least", least)
 }
 
 // spread reports the median and the slowest hundredth.
@@ -302,15 +293,6 @@ func (x *archive) months() {
 	slices.Sort(all)
 	x.b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/month-16")
 	x.b.ReportMetric(float64(all[len(all)-1].Microseconds())/1000, "ms/month-16-slowest")
-}
-
-// removing measures days once more while all that is older than a week is removed; of a small archive that is done before long.
-func (x *archive) removing(leaves int) {
-	keep(x.r, 7)
-	x.must(x.r.Stop())
-	x.r.Start()
-	x.r.WaitRecording()
-	x.b.ReportMetric(float64(x.days("day-removing", leaves)), "days-removed")
 }
 
 // pace is between two requests: a person asks no faster, and nobody may.
