@@ -3,8 +3,11 @@ package catalogue
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"vigil/internal/media"
 )
 
 // slot is the resolution of the density: 15 minutes, so that a day in any time
@@ -32,6 +35,16 @@ func (s *slotSum) add(d slotSum) {
 
 // A daySum is the slots of a day.
 type daySum [perDay]slotSum
+
+// noLeaf is larger than any.
+const noLeaf = int64(math.MaxInt64)
+
+// A dayChange is what a batch changes in a day.
+type dayChange struct {
+	daySum
+	least int64 // leaf of those added that start in it
+	fewer bool  // some that start in it were removed
+}
 
 // pack appends the slots that are not empty: how many empty ones are before, then the sums, as varints. A slot of a
 // stream that always records is near to full, and small.
@@ -91,8 +104,8 @@ func (r *conn) slots(sid, from, to int64, fn func(n int64, s slotSum)) error {
 }
 
 // addDay adds changes to a day. A day of which nothing is left goes.
-func (r *conn) addDay(sid, day int64, change *daySum) error {
-	sum := *change
+func (r *conn) addDay(sid, day int64, change *dayChange) error {
+	sum := change.daySum
 	if err := r.slots(sid, day*perDay, (day+1)*perDay, func(n int64, s slotSum) { sum[n-day*perDay].add(s) }); err != nil {
 		return err
 	}
@@ -100,5 +113,54 @@ func (r *conn) addDay(sid, day int64, change *daySum) error {
 	if len(b) == 0 {
 		return r.exec(`DELETE FROM density WHERE sid = ? AND day = ?`, sid, day)
 	}
-	return r.exec(`INSERT OR REPLACE INTO density VALUES (?, ?, ?)`, sid, day, b)
+	if change.fewer { // the smallest may be among them
+		least, err := r.leastLeaf(sid, day*perDay*slot, (day+1)*perDay*slot)
+		if err != nil {
+			return err
+		}
+		return r.exec(`INSERT OR REPLACE INTO density VALUES (?, ?, ?, ?)`, sid, day, b, least)
+	}
+	return r.exec(`INSERT INTO density VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET slots = excluded.slots, least = min(least, excluded.least)`, sid, day, b, change.least)
+}
+
+// leastLeaf returns the smallest leaf of the segments that start in [from, to), which it reads; noLeaf if there are none.
+func (r *conn) leastLeaf(sid, from, to int64) (least int64, err error) {
+	least = noLeaf
+	err = r.query(`SELECT leaf FROM segments WHERE sid = ? AND start >= ? AND start < ?`, func(s *sqlite3.Stmt) bool {
+		least = min(least, s.ColumnInt64(0))
+		return true
+	}, sid, from, to)
+	return least, err
+}
+
+// LeastLeaf returns the smallest leaf of the segments of a stream that start in [from, to), and false if there are none. It reads a
+// row for each day and the segments of the first and the last. While the catalogue is made anew it is without the newest.
+func (c *Catalogue) LeastLeaf(id media.StreamID, from, to int64) (leaf uint64, ok bool, err error) {
+	const day = perDay * slot
+	first, last := -floor(-from, day), floor(to, day) // whole days
+	least := noLeaf
+	err = c.read(func(r *conn) error {
+		sid, _, err := r.sid(id)
+		if err != nil || sid == 0 {
+			return err
+		}
+		if first >= last {
+			least, err = r.leastLeaf(sid, from, to)
+			return err
+		}
+		head, err := r.leastLeaf(sid, from, first*day)
+		if err != nil {
+			return err
+		}
+		tail, err := r.leastLeaf(sid, last*day, to)
+		if err != nil {
+			return err
+		}
+		least = min(head, tail)
+		return r.query(`SELECT least FROM density WHERE sid = ? AND day >= ? AND day < ?`, func(s *sqlite3.Stmt) bool {
+			least = min(least, s.ColumnInt64(0))
+			return true
+		}, sid, first, last)
+	})
+	return uint64(least), least != noLeaf, err
 }

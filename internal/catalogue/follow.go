@@ -152,7 +152,7 @@ func (c *Catalogue) batch(l Source, at uint64) (uint64, error) {
 	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
 		return at, err
 	}
-	b := batch{conn: w, sids: map[media.StreamID]*stream{}, days: map[dayKey]*daySum{}}
+	b := batch{conn: w, sids: map[media.StreamID]*stream{}, days: map[dayKey]*dayChange{}}
 	first, size := at, l.Size()
 	start := time.Now()
 	err := l.Follow(at, func(i uint64, leaf ledger.Leaf) error {
@@ -209,7 +209,7 @@ func (c *conn) position() (at uint64, root []byte, err error) {
 type batch struct {
 	*conn
 	sids map[media.StreamID]*stream
-	days map[dayKey]*daySum
+	days map[dayKey]*dayChange
 	lost int64 // leaves whose metadata is damaged
 }
 
@@ -321,7 +321,8 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 		int64(m.First), int64(m.Last-m.First), m.Bytes, string(m.EndCause), m.Recovered, again); err != nil {
 		return err
 	}
-	b.count(s.sid, m.Start, m.End, m.Bytes, 1, again)
+	d := b.count(s.sid, m.Start, m.End, m.Bytes, 1, again)
+	d.least = min(d.least, int64(i))
 	s.segments, s.bytes, s.recorded = s.segments+1, s.bytes+m.Bytes, s.recorded+m.End-m.Start
 	s.last, s.longest = max(s.last, m.End), max(s.longest, m.End-m.Start)
 	g := m.Before
@@ -352,25 +353,25 @@ func (b *batch) segment(i uint64, m ledger.SegmentMeta) error {
 }
 
 // count adds a segment to the slots that it touches, or takes it away. What of it
-// was again does not cover anything.
-func (b *batch) count(sid, start, end, bytes, sign, again int64) {
+// was again does not cover anything. It returns the day in which it starts.
+func (b *batch) count(sid, start, end, bytes, sign, again int64) (first *dayChange) {
 	total := max(end-start, 1)
 	for n := floor(start, slot); ; n++ {
 		from, to := max(start, n*slot), min(end, (n+1)*slot)
 		k := dayKey{sid, floor(n, perDay)}
 		d := b.days[k]
 		if d == nil {
-			d = &daySum{}
+			d = &dayChange{least: noLeaf}
 			b.days[k] = d
 		}
 		s := slotSum{recorded: sign * (to - from), covered: sign * max(to-max(from, start+again), 0),
 			bytes: sign * int64(float64(bytes)*float64(to-from)/float64(total))}
 		if n == floor(start, slot) {
-			s.segments = sign
+			s.segments, first = sign, d
 		}
-		d[n-k.day*perDay].add(s)
+		d.daySum[n-k.day*perDay].add(s)
 		if to >= end {
-			return
+			return first
 		}
 	}
 }
@@ -411,7 +412,7 @@ func (b *batch) tombstone(i uint64, m ledger.TombstoneMeta) error {
 	}
 	end := m.Start + length
 	s.segments, s.bytes, s.recorded = s.segments-1, s.bytes-size, s.recorded-length
-	b.count(s.sid, m.Start, end, size, -1, again)
+	b.count(s.sid, m.Start, end, size, -1, again).fewer = true
 	var from, till, at int64
 	joined := false
 	if err := b.query(`SELECT start, leaf, till, cause FROM removed WHERE sid = ? AND start <= ? ORDER BY start DESC, leaf DESC LIMIT 1`, func(q *sqlite3.Stmt) bool {

@@ -99,6 +99,15 @@ func (n *naive) segment(leaf uint64, m ledger.SegmentMeta) {
 	n.live = append(n.live, g)
 }
 
+func (n *naive) leastLeaf(from, to int64) (leaf uint64, ok bool) {
+	for _, g := range n.live {
+		if g.Start >= from && g.Start < to && (!ok || g.Leaf < leaf) {
+			leaf, ok = g.Leaf, true
+		}
+	}
+	return leaf, ok
+}
+
 func (n *naive) tombstone(m ledger.TombstoneMeta) {
 	i := slices.IndexFunc(n.live, func(g Segment) bool { return g.Segment == m.Segment && g.Start == m.Start })
 	if i < 0 {
@@ -235,6 +244,11 @@ func compare(t testing.TB, random *rand.Rand) (full int) {
 				slices.SortFunc(want, order)
 				if !slices.Equal(got.Gaps, want) {
 					t.Fatalf("stream %d, from %d to %d: gaps %v, want %v", s, from, to, got.Gaps, want)
+				}
+				since, till := from-random.Int64N(3)*86400e9, to+random.Int64N(3)*86400e9 // whole days between
+				leaf, ok, err := c.LeastLeaf(id, since, till)
+				if least, there := then.leastLeaf(since, till); err != nil || ok != there || ok && leaf != least {
+					t.Fatalf("stream %d, from %d to %d: least leaf %d, %v, %v, want %d, %v", s, since, till, leaf, ok, err, least, there)
 				}
 				if err := c.read(func(r *conn) error {
 					sid, _, err := r.sid(id)

@@ -9,7 +9,7 @@ import (
 )
 
 // schemaVersion is in PRAGMA user_version; another one means: make it anew.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // The schema. Times are ns since the epoch, durations ns. Streams have small
 // numbers in the order in which the ledger names them first. Segments lie by
@@ -17,7 +17,7 @@ const schemaVersion = 3
 // for each stream; leaf orders those that start at the same time. A removed
 // segment leaves the table; what was removed is a stretch in removed. Slots have sums, by the day of UTC (density.go). At most so much of
 // a slot is short of footage: a segment makes that less by what it has behind the end of all others; the rest of it
-// was again. And more by as much when it is removed. So the segments of a slot that is full need not be read,
+// was again. And more by as much when it is removed. A day has the smallest leaf of the segments that start in it, noLeaf if none does. So the segments of a slot that is full need not be read,
 // whatever the clock did.
 const schema = `
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -29,7 +29,7 @@ CREATE TABLE gaps (sid INT, till INT, leaf INT, since INT NOT NULL, cause TEXT N
   PRIMARY KEY (sid, till, leaf)) WITHOUT ROWID;
 CREATE TABLE removed (sid INT, start INT, leaf INT, till INT NOT NULL, cause TEXT NOT NULL, segments INT NOT NULL,
   PRIMARY KEY (sid, start, leaf)) WITHOUT ROWID;
-CREATE TABLE density (sid INT, day INT, slots BLOB NOT NULL, PRIMARY KEY (sid, day)) WITHOUT ROWID;
+CREATE TABLE density (sid INT, day INT, slots BLOB NOT NULL, least INT NOT NULL, PRIMARY KEY (sid, day)) WITHOUT ROWID;
 CREATE TABLE holds (id BLOB PRIMARY KEY, camera BLOB NOT NULL, since INT NOT NULL, till INT NOT NULL, at INT NOT NULL,
   by TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 `

@@ -192,15 +192,12 @@ func (k *Keeper) age(ctx context.Context) error {
 func (k *Keeper) firstLeaf(totals []catalogue.Total, cutoff int64, now time.Time) (uint64, error) {
 	first := ^uint64(0)
 	for _, t := range totals {
-		err := k.cfg.Index.Segments(t.Stream, cutoff, now.Add(time.Hour).UnixNano(), func(g catalogue.Segment) bool {
-			if g.Start < cutoff {
-				return true // begins before: it is as old as this camera wants
-			}
-			first = min(first, g.Leaf)
-			return false
-		})
+		leaf, ok, err := k.cfg.Index.LeastLeaf(t.Stream, cutoff, now.Add(time.Hour).UnixNano())
 		if err != nil {
 			return 0, err
+		}
+		if ok {
+			first = min(first, leaf)
 		}
 	}
 	return first, nil

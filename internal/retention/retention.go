@@ -34,6 +34,7 @@ type Index interface {
 	Totals() ([]catalogue.Total, error)
 	Oldest(n int, skip func(catalogue.Segment) bool) ([]catalogue.Segment, error)
 	Segments(id media.StreamID, from, to int64, fn func(catalogue.Segment) bool) error
+	LeastLeaf(id media.StreamID, from, to int64) (leaf uint64, ok bool, err error)
 	Holds(camera media.CameraID) ([]catalogue.Hold, error)
 	Position() (leaves, lost uint64, err error)
 }

@@ -139,6 +139,16 @@ func (b *bench) Segments(id media.StreamID, from, to int64, fn func(catalogue.Se
 	return nil
 }
 
+func (b *bench) LeastLeaf(id media.StreamID, from, to int64) (leaf uint64, ok bool, err error) {
+	err = b.Segments(id, from, to, func(g catalogue.Segment) bool {
+		if g.Start >= from && (!ok || g.Leaf < leaf) {
+			leaf, ok = g.Leaf, true
+		}
+		return true
+	})
+	return leaf, ok, err
+}
+
 func (b *bench) Holds(media.CameraID) ([]catalogue.Hold, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -436,6 +446,26 @@ func TestWrongClockFootage(t *testing.T) {
 		b.run()
 		b.rest(time.Minute)
 		b.expect("with footage of 1970", old.Segment)
+		b.stop()
+	})
+}
+
+// TestClockBackOverTheEdge has footage on both sides of the age that was recorded four days ago, by a clock that was set back: the part that
+// looks younger does not make the other one old.
+//
+//vigil:clause 5.2.8.1
+func TestClockBackOverTheEdge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		time.Sleep(1000 * day)
+		b.policy.Days = keepDays(10)
+		b.add(0, 5*day, 10)
+		b.add(0, 11*day, 10) // the clock was set back before this, four days ago
+		b.add(0, 9*day, 10)
+		b.add(0, time.Hour, 10)
+		b.run()
+		b.rest(time.Minute)
+		b.expect("recorded by a clock that was eleven days behind")
 		b.stop()
 	})
 }
